@@ -1,0 +1,124 @@
+"""Every error hpcpipe raises on purpose, as one tree.
+
+    HpcPipeError
+    ├── ConfigError              an option is unknown, missing or of the wrong type or value
+    ├── PlanError                the list of shards cannot be made (no input, equal ids)
+    ├── UpstreamIncompleteError  an input folder's own run is not complete yet
+    ├── RunMismatchError         a run directory or output folder belongs to something else
+    ├── LaunchError              workers could not be submitted or started
+    ├── SetupError               a worker cannot start work at all (no GPU, a model is missing)
+    └── ShardError               one shard could not be done
+        ├── TransientShardError  may work another time: tried again with backoff
+        └── BadInputError        the data is at fault: not tried again, quarantined with its reason
+
+Messages say what is wrong, where (``stage.shard_bytes``, a file, a byte offset) and what to do.
+Errors of the environment (full disk, stale file handle) stay the ``OSError`` they are;
+`is_environment_error` tells them apart, since they are never charged to a shard.
+"""
+
+import errno
+
+ENVIRONMENT_ERRNOS = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ESTALE,
+        errno.EROFS,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+    }
+)
+
+
+class HpcPipeError(Exception):
+    """Base of all errors meant for the user; its text is the whole message.
+
+    Attributes:
+        exit_code: what the command exits with when this error ends it.
+    """
+
+    exit_code = 2
+
+
+class ConfigError(HpcPipeError):
+    """An option is unknown, missing, or of the wrong type or value."""
+
+
+class PlanError(HpcPipeError):
+    """The list of shards cannot be made."""
+
+
+class UpstreamIncompleteError(HpcPipeError):
+    """The run that makes this stage's input is not complete."""
+
+    exit_code = 4
+
+
+class RunMismatchError(HpcPipeError):
+    """A run directory or output folder belongs to another run."""
+
+
+class LaunchError(HpcPipeError):
+    """Workers could not be submitted or started."""
+
+
+class SetupError(HpcPipeError):
+    """A worker cannot start work at all; it takes no shard."""
+
+
+class ShardError(HpcPipeError):
+    """One shard could not be done."""
+
+
+class TransientShardError(ShardError):
+    """May work another time: the shard is tried again with backoff."""
+
+
+class BadInputError(ShardError):
+    """The data is at fault: the shard is quarantined with this reason."""
+
+
+def is_environment_error(error: BaseException) -> bool:
+    """Tell whether an error is the machine's or filesystem's fault rather than the shard's.
+
+    Args:
+        error: any exception; its causes and contexts are looked at too.
+
+    Returns:
+        True for ENOSPC, EDQUOT, EIO, ESTALE, EROFS and their like, and for MemoryError.
+
+    Raises:
+        Nothing.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError):
+            return True
+        if isinstance(seen, OSError) and seen.errno in ENVIRONMENT_ERRNOS:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def missing_extra(package: str, extra: str, needed_for: str) -> SetupError:
+    """Build the error for an optional dependency that is not installed.
+
+    Args:
+        package: the import name that failed.
+        extra: the hpcpipe extra that brings it.
+        needed_for: what the user wanted, completing "needed for ...".
+
+    Returns:
+        The error, to be raised by the caller.
+
+    Raises:
+        Nothing.
+    """
+    return SetupError(
+        f"{package} is not installed, and is needed for {needed_for}. "
+        f"Install it with: pip install 'hpcpipe[{extra}]'"
+    )

@@ -1,0 +1,257 @@
+"""The whole contract a stage author reads: what a stage is, and what it is handed.
+
+A stage is one frozen dataclass whose fields are its typed options, and one YAML file
+``conf/stage/NAME.yaml`` that holds their values, their comments and the class's path
+(``_target_``). The framework lists, claims, retries, stages and records; a stage says how the
+shards are listed (`Stage.plan`) and what is done to one (`Stage.process`).
+
+This file holds no behaviour of the framework; that is in ``hpcpipe.runtime``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Protocol
+
+import msgspec
+
+PATH = "hpcpipe:path"
+TUNING = "hpcpipe:tuning"
+
+Location = Annotated[str, PATH]
+"""An option that is a path, a glob or an fsspec URL; relative paths are made absolute."""
+
+TuningInt = Annotated[int, TUNING]
+"""An option that changes speed and never the result: it stays out of the fingerprint."""
+
+
+class Input(msgspec.Struct, frozen=True, array_like=True):
+    """One input file as it was when the plan was made.
+
+    Attributes:
+        path: absolute path or fsspec URL.
+        size_bytes: its size then.
+        version: modification time in nanoseconds, or the store's ETag; "" where unknown.
+    """
+
+    path: str
+    size_bytes: int
+    version: str = ""
+
+
+class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The unit of claim, retry and done: one tar or one range.
+
+    Attributes:
+        id: unique in the plan; relative path without suffix for file shards. It becomes part of
+            file names: no empty, absolute, ``.`` or ``..`` components, no control characters.
+        inputs: the files it reads; a change in size or version after planning is refused.
+        num_samples: samples in it, where known.
+        num_bytes: bytes it reads, where known; larger shards are started first.
+        meta: whatever the stage needs to do it (JSON types only).
+    """
+
+    id: str
+    inputs: tuple[Input, ...] = ()
+    num_samples: int | None = None
+    num_bytes: int | None = None
+    meta: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it per instance
+
+
+class OutputFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One finished output as the manifest records it.
+
+    Attributes:
+        path: relative to the run's output folder, with forward slashes.
+        size_bytes: its size.
+        checksum: ``algorithm:hexdigest`` of its content (``xxh3_128``, ``sha256``).
+        num_samples: samples in it, where the stage said so.
+    """
+
+    path: str
+    size_bytes: int
+    checksum: str
+    num_samples: int | None = None
+
+
+class ShardResult(msgspec.Struct, frozen=True):
+    """A finished shard: its outputs and counters.
+
+    Attributes:
+        shard_id: id of the shard.
+        outputs: the files of the attempt that counts.
+        stats: the counters the stage kept with `ShardContext.count`.
+    """
+
+    shard_id: str
+    outputs: tuple[OutputFile, ...] = ()
+    stats: dict[str, int | float] = {}  # noqa: RUF012 - msgspec copies it per instance
+
+
+class Output(Protocol):
+    """A staged output file: written under a temporary name, published when the shard commits."""
+
+    num_samples: int | None
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Append bytes and add them to the checksum; returns their number. Raises OSError."""
+
+    def copy_range(self, fd: int, offset_bytes: int, num_bytes: int) -> None:
+        """Append a byte range of an open local file.
+
+        Raises:
+            BadInputError: the file ends before the range does.
+            OSError: reading or writing failed.
+        """
+
+    def tell(self) -> int:
+        """Number of bytes written so far. Raises nothing."""
+
+
+class PlanContext(Protocol):
+    """What `Stage.plan` is handed."""
+
+    def list_inputs(
+        self, location: str | list[str], suffixes: tuple[str, ...] = ()
+    ) -> list[Input]:
+        """List input files in a fixed order.
+
+        Args:
+            location: paths, folders, globs (``*``, ``?``, ``[]``, ``{a,b}``, ``{000..127}``) or
+                fsspec URLs; several may be given. A folder means its files (not recursive)
+                with one of `suffixes`. A folder that a run of ours made is listed from that
+                run's manifest.
+            suffixes: accepted endings for folders, e.g. ``(".tar", ".tar.gz")``.
+
+        Raises:
+            PlanError: a location matches nothing, or cannot be read.
+            UpstreamIncompleteError: the folder's run is not complete.
+        """
+
+    def artifact(self, name: str) -> Path:
+        """Path of a file in the run directory that plan writes and workers read.
+
+        Raises:
+            ConfigError: the name is not a plain file name.
+        """
+
+
+class WorkerContext(Protocol):
+    """What `Stage.setup` is handed, once per worker."""
+
+    device: str
+    """``cpu``, ``cuda`` or ``cuda:N``: the device this worker is to use."""
+    scratch: Path
+    """A node-local folder of this worker's own, removed when it ends."""
+
+    def artifact(self, name: str) -> Path:
+        """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""
+
+
+class ShardContext(Protocol):
+    """What `Stage.process` is handed for one shard."""
+
+    attempt: int
+    """Number of this attempt, from 1."""
+    seed: int
+    """Depends on the shard id only: the same in every attempt and on every worker."""
+    scratch: Path
+    """An empty node-local folder, removed after the shard."""
+
+    @property
+    def should_stop(self) -> bool:
+        """True once the worker was told to stop: save what can be saved and raise `ShardStopped`
+        or simply go on to the end of the shard if that is near."""
+
+    def output(self, name: str) -> Output:
+        """Open a staged output.
+
+        Args:
+            name: final path relative to the output folder, forward slashes.
+
+        Raises:
+            ConfigError: the name is absolute, leaves the output folder, or was opened already.
+            OSError: it cannot be created.
+        """
+
+    def count(self, name: str, number: int | float = 1) -> None:
+        """Add to a counter that is summed over the run. Raises nothing."""
+
+    def progress(self, num_samples: int) -> None:
+        """Say how many samples of this shard are done; holds off ``shard_timeout_s``."""
+
+    def artifact(self, name: str) -> Path:
+        """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""
+
+
+class FinalizeContext(ShardContext, Protocol):
+    """What `Stage.finalize` is handed: a shard context over the whole run."""
+
+    def shards(self) -> Iterator[Shard]:
+        """The plan, in order. Raises nothing."""
+
+    def result(self, shard_id: str) -> ShardResult | None:
+        """The result of one shard; None for one that is quarantined. Raises KeyError."""
+
+    def open_path(self, output: OutputFile) -> str:
+        """Absolute path or URL of a finished output. Raises nothing."""
+
+
+class ShardStopped(BaseException):  # noqa: N818 - a signal, not an error
+    """Raised inside `Stage.process` to give the shard back unfinished; it is not charged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(ABC):
+    """One thing that is done to every shard.
+
+    Subclasses are frozen, keyword-only dataclasses without default values: values live in the
+    YAML alone. Checks across options belong in ``__post_init__`` and raise `ConfigError`.
+
+    Attributes:
+        input: what to read.
+        output: folder to write to; None means ``out/`` in the run directory.
+    """
+
+    deterministic: ClassVar[bool] = True
+    """False where two attempts may give different bytes (downloads, LLM, GPU)."""
+    extendable: ClassVar[bool] = True
+    """False where new inputs change every shard (a global plan), so ``extend=true`` is refused."""
+
+    input: Location | list[Location]
+    output: Location | None
+
+    @abstractmethod
+    def plan(self, ctx: PlanContext) -> Iterable[Shard]:
+        """List the shards: the same ids in the same order for the same inputs, and cheaply.
+
+        Raises:
+            PlanError: there is nothing to do, or the inputs are at fault.
+        """
+
+    def setup(self, ctx: WorkerContext) -> Any:
+        """Make what all shards of a worker share (models, open tables); runs once a worker.
+
+        Raises:
+            SetupError: this worker cannot work; it takes no shard.
+        """
+        return None
+
+    @abstractmethod
+    def process(self, shard: Shard, ctx: ShardContext, state: Any) -> None:
+        """Do one shard, writing only through ``ctx.output``.
+
+        Raises:
+            BadInputError: the shard's data is at fault; it is quarantined.
+            TransientShardError: worth another try.
+            ShardStopped: the worker was told to stop.
+        """
+
+    def finalize(self, ctx: FinalizeContext) -> None:
+        """Run once when all shards are done; may be run again, and must then do the same.
+
+        Raises:
+            BadInputError: the run's results are at fault.
+        """
+        return None
