@@ -1,0 +1,270 @@
+"""Which files a location names: paths, folders, globs, braces and URLs, in one fixed order.
+
+Reads no file's content.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from hpcpipe.errors import BadInputError, HpcPipeError, PlanError
+from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors, version_of
+from hpcpipe.formats.walk import files_in, glob_files, has_magic
+from hpcpipe.stage import Input
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_DIGITS = re.compile(r"\d+")
+_NUM_SHOWN = 3
+
+
+def list_location(location: str | Sequence[str], suffixes: tuple[str, ...] = ()) -> list[Input]:
+    """List the files that locations name.
+
+    Args:
+        location: one or more paths, folders (their own files, not recursive), globs (``*``,
+            ``?``, ``[]``, ``**``), brace patterns (``{a,b}``, ``{000..127}``) or fsspec URLs.
+        suffixes: endings that files found by a folder or a glob must have; a file named in full
+            is taken whatever its ending.
+
+    Returns:
+        The files in natural order of their paths (``x9`` before ``x10``), each once, with size
+        and modification time or ETag.
+
+    Raises:
+        PlanError: a location matches nothing, cannot be read, or names a file whose name cannot
+            be used.
+        SetupError: the package for a URL is not installed.
+        ConfigError: a URL's scheme is unknown.
+    """
+    found: dict[str, Input] = {}
+    for pattern in [location] if isinstance(location, str) else location:
+        listed = _list_remote if is_remote(pattern) else _list_local
+        for item in listed(pattern, suffixes):
+            found[item.path] = item
+    for path in found:
+        if _UNSAFE.search(path):
+            raise PlanError(
+                f"{path!r}: control characters or bytes that are no UTF-8 in a file's name; "
+                "rename the file"
+            )
+    return sorted(found.values(), key=_natural_order())
+
+
+def stat_input(path: str) -> Input:
+    """Look one file up as it is now, to compare with the plan.
+
+    Args:
+        path: absolute path or URL.
+
+    Returns:
+        Its size and version, as `list_location` gives them.
+
+    Raises:
+        BadInputError: it does not exist or may not be read.
+        TransientShardError: a remote store failed.
+        OSError: the local filesystem failed.
+    """
+    if is_remote(path):
+        fs, name = filesystem(path)
+        with remote_errors(path):
+            fs.invalidate_cache()
+            return _remote_input(path, fs.info(name))
+    try:
+        stat = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}") from error
+    return Input(path, stat.st_size, str(stat.st_mtime_ns))
+
+
+def ids_from_paths(inputs: Sequence[Input], suffixes: tuple[str, ...] = ()) -> list[str]:
+    """Name shards after their files.
+
+    Args:
+        inputs: the files.
+        suffixes: endings to cut off, the longest that fits.
+
+    Returns:
+        For each its path below the folder common to all, without suffix.
+
+    Raises:
+        PlanError: two files get the same id, or a name has an empty, ``.`` or ``..`` component.
+    """
+    parts = [_components(item.path) for item in inputs]
+    depth = 0
+    if parts:
+        low, high = min(parts), max(parts)
+        limit = min(len(low), len(high)) - 1
+        while depth < limit and low[depth] == high[depth]:
+            depth += 1
+    endings = sorted(suffixes, key=len, reverse=True)
+    owner: dict[str, str] = {}
+    for item, components in zip(inputs, parts, strict=True):
+        name = "/".join(components[depth:])
+        cut = next((end for end in endings if name.endswith(end) and name != end), "")
+        shard_id = name[: len(name) - len(cut)]
+        if not {"", ".", ".."}.isdisjoint(shard_id.split("/")):
+            raise PlanError(f"{display(item.path)}: no shard can be named {shard_id!r}")
+        if shard_id in owner:
+            raise PlanError(
+                f"{display(owner[shard_id])} and {display(item.path)} would both be shard "
+                f"{shard_id!r}; name one of them only, or rename one"
+            )
+        owner[shard_id] = item.path
+    return list(owner)
+
+
+def _components(path: str) -> list[str]:
+    if is_remote(path):
+        return display(path).split("://", 1)[1].split("/")
+    return path.lstrip("/").split("/")
+
+
+def _natural_order() -> Any:
+    folders: dict[str, str] = {}
+
+    def natural(text: str) -> str:
+        return _DIGITS.sub(lambda m: f"{len(d := m[0].lstrip('0')):04d}{d}", text)
+
+    def order(item: Input) -> tuple[str, str, str]:
+        folder, _, name = item.path.rpartition("/")
+        if folder not in folders:
+            folders[folder] = natural(folder)
+        return folders[folder], natural(name), item.path
+
+    return order
+
+
+def _braces(pattern: str) -> list[str]:
+    from braceexpand import braceexpand
+
+    if "{" not in pattern:
+        return [pattern]
+    try:
+        return list(braceexpand(pattern))
+    except ValueError as error:
+        raise PlanError(f"{display(pattern)}: unbalanced braces in the pattern") from error
+
+
+def _list_local(pattern: str, suffixes: tuple[str, ...]) -> list[Input]:
+    path = os.path.abspath(os.path.expanduser(pattern.removeprefix("file://")))
+    exact = os.path.lexists(path)
+    found: list[Input] = []
+    missing: list[str] = []
+    try:
+        for one in [path] if exact else _braces(path):
+            if not exact and has_magic(one):
+                found += glob_files(one, suffixes)
+            elif os.path.isdir(one):
+                found += files_in(one, suffixes)
+            else:
+                try:
+                    stat = os.stat(one)
+                    found.append(Input(one, stat.st_size, str(stat.st_mtime_ns)))
+                except (FileNotFoundError, NotADirectoryError):
+                    missing.append(one)
+        if not found:
+            raise PlanError(f"{pattern} {_why_nothing(missing[0] if missing else path, suffixes)}")
+    except OSError as error:
+        raise PlanError(f"{error.filename} cannot be read: {error.strerror}") from error
+    if missing:
+        raise PlanError(
+            f"{pattern}: {len(missing)} of its files do not exist, {missing[0]} for one"
+        )
+    return found
+
+
+def _why_nothing(path: str, suffixes: tuple[str, ...]) -> str:
+    """Complete the sentence "PATTERN ..." with what is there instead."""
+    folder = PurePosixPath(path)
+    while has_magic(str(folder)) or not os.path.isdir(folder):
+        folder = folder.parent
+    entries = sorted(os.listdir(folder))
+    names = [name for name in entries if not name.startswith(".")]
+    files = [name for name in names if not os.path.isdir(folder / name)]
+    step = PurePosixPath(path).parts[len(folder.parts) :][:1]
+    if step and not has_magic(step[0]):
+        near = difflib.get_close_matches(step[0], names, 1) or names[:_NUM_SHOWN]
+        hint = f" it has {_some(near, len(names))}" if near else " it is empty"
+        return f"does not exist: there is no {step[0]!r} in {folder};{hint}"
+    if not names:
+        return f"matches nothing: {folder} is empty"
+    if suffixes and files and not any(name.endswith(suffixes) for name in files):
+        return (
+            f"matches nothing: {folder} has {len(files)} files, "
+            f"none ends in {' or '.join(suffixes)} ({_some(files[:_NUM_SHOWN], len(files))})"
+        )
+    return (
+        f"matches no file: {folder} has {len(files)} files and {len(names) - len(files)} folders "
+        f"({_some(names[:_NUM_SHOWN], len(names))})"
+    )
+
+
+def _some(names: Iterable[str], total: int) -> str:
+    shown = list(names)
+    return ", ".join(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
+
+
+def _list_remote(pattern: str, suffixes: tuple[str, ...]) -> list[Input]:
+    fs, _ = filesystem(pattern)
+    fs.invalidate_cache()
+    found: list[Input] = []
+    by_folder: dict[str, list[str]] = {}
+    try:
+        with remote_errors(pattern):
+            for one in _braces(pattern):
+                if has_magic(display(one)):
+                    found += _remote_glob(fs, one, suffixes)
+                else:
+                    by_folder.setdefault(one.rstrip("/").rpartition("/")[0], []).append(one)
+            for folder, names in by_folder.items():
+                found += _remote_named(fs, folder, names, suffixes)
+    except BadInputError as error:
+        raise PlanError(str(error)) from error
+    except HpcPipeError as error:
+        raise PlanError(f"{display(pattern)} cannot be listed: {error}") from error
+    if not found:
+        ending = f" that ends in {' or '.join(suffixes)}" if suffixes else ""
+        raise PlanError(f"{display(pattern)} matches no object{ending}")
+    return found
+
+
+def _remote_glob(fs: Any, pattern: str, suffixes: tuple[str, ...]) -> list[Input]:
+    infos = fs.glob(fs._strip_protocol(pattern), detail=True)
+    return [
+        _remote_input(fs.unstrip_protocol(name), info)
+        for name, info in infos.items()
+        if info.get("type") == "file" and (not suffixes or name.endswith(suffixes))
+    ]
+
+
+def _remote_named(fs: Any, folder: str, urls: list[str], suffixes: tuple[str, ...]) -> list[Input]:
+    """Objects or folders named in full; many of one folder cost one listing, not one look each."""
+    names = {fs._strip_protocol(url): url for url in urls}
+    if len(names) > _NUM_SHOWN:
+        there = {info["name"]: info for info in fs.ls(fs._strip_protocol(folder), detail=True)}
+        missing = [url for name, url in names.items() if name not in there]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(names)} objects do not exist, {display(missing[0])} first"
+            )
+        infos = {name: there[name] for name in names}
+    else:
+        infos = {name: fs.info(name) for name in names}
+    found = []
+    for name, info in infos.items():
+        if info.get("type") != "directory":
+            found.append(_remote_input(names[name], info))
+            continue
+        found += [
+            _remote_input(fs.unstrip_protocol(entry["name"]), entry)
+            for entry in fs.ls(name, detail=True)
+            if entry.get("type") == "file" and entry["name"].endswith(suffixes or "")
+        ]
+    return found
+
+
+def _remote_input(url: str, info: dict[str, Any]) -> Input:
+    return Input(url, int(info.get("size") or 0), version_of(info))

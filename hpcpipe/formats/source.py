@@ -1,0 +1,219 @@
+"""One way to read bytes at an offset: from a local file, a URL, or a gzip-compressed tar.
+
+Does not interpret the bytes.
+"""
+
+import contextlib
+import errno
+import gzip
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+from hpcpipe.errors import BadInputError
+from hpcpipe.formats.remote import RemoteSource, display, filesystem, is_remote, remote_errors
+
+GZIP_SUFFIXES = (".tar.gz", ".tgz")
+MAX_GZIP_RATIO = 200
+"""A tar that grows more than this when decompressed, and past `FREE_GZIP_BYTES`, is refused."""
+FREE_GZIP_BYTES = 1 << 30
+MIN_FREE_SCRATCH_BYTES = 256 << 20
+_CHUNK_BYTES = 1 << 20
+
+
+class Source(Protocol):
+    """A file open for reading at any offset; a context manager.
+
+    Attributes:
+        path: path or URL as it was given.
+        size_bytes: size of the (decompressed) content.
+        fd: file descriptor of a local file with that content, else None.
+    """
+
+    path: str
+    size_bytes: int
+    fd: int | None
+
+    def read_at(self, offset: int, num_bytes: int) -> bytes:
+        """Read a byte range, fewer bytes only at the end.
+
+        Raises:
+            BadInputError: the file is gone or may not be read.
+            TransientShardError: a remote store failed.
+            OSError: a local read failed.
+        """
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read several (offset, number of bytes) ranges, remotely at the same time.
+
+        Raises:
+            BadInputError: a range is not wholly inside the file, or as for `read_at`.
+            TransientShardError: a remote store failed.
+            OSError: a local read failed.
+        """
+
+    def close(self) -> None:
+        """Close it. Raises nothing."""
+
+    def __enter__(self) -> "Source": ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class LocalSource:
+    """A local file, read with ``pread``; it owns and closes its descriptor.
+
+    Attributes:
+        path: name for messages.
+        size_bytes: its size.
+        fd: its descriptor.
+    """
+
+    def __init__(self, path: str, fd: int) -> None:
+        """Take over a descriptor.
+
+        Args:
+            path: name for messages.
+            fd: an open descriptor.
+
+        Raises:
+            OSError: its size cannot be read.
+        """
+        self.path = path
+        self.fd: int | None = fd
+        self._fd = fd
+        self.size_bytes = os.fstat(fd).st_size
+
+    def read_at(self, offset: int, num_bytes: int) -> bytes:
+        """Read a byte range, fewer bytes only at the end. Raises OSError."""
+        data = os.pread(self._fd, num_bytes, offset)
+        if len(data) == num_bytes or offset + len(data) >= self.size_bytes:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < num_bytes and data:  # the kernel reads at most 2 GiB at a time
+            data = os.pread(self._fd, num_bytes - got, offset + got)
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read several (offset, number of bytes) ranges.
+
+        Raises:
+            BadInputError: the file ends before a range does.
+            OSError: reading failed.
+        """
+        parts = []
+        for offset, num_bytes in ranges:
+            data = self.read_at(offset, num_bytes)
+            if len(data) != num_bytes:
+                raise BadInputError(f"{self.path} ends inside the {num_bytes} bytes at {offset}")
+            parts.append(data)
+        return parts
+
+    def close(self) -> None:
+        """Close the descriptor. Raises OSError."""
+        if self.fd is not None:
+            self.fd = None
+            os.close(self._fd)
+
+    def __enter__(self) -> "LocalSource":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def open_source(path: str, scratch: Path | None = None) -> Source:
+    """Open a file for reading at any offset.
+
+    Args:
+        path: local path or fsspec URL; one that ends in ``.tar.gz`` or ``.tgz`` is decompressed
+            once, and its offsets are those of the decompressed tar.
+        scratch: folder for decompressed tars; None means the system's temporary folder. The
+            file there has no name and is gone when the source is closed.
+
+    Returns:
+        The open source, to be used in a ``with``.
+
+    Raises:
+        BadInputError: it does not exist, may not be read, is no file, or is a broken or
+            abnormally large gzip.
+        TransientShardError: a remote store failed.
+        SetupError: the package for this kind of URL is not installed.
+        ConfigError: the URL's scheme is unknown.
+        OSError: reading failed, or scratch is full.
+    """
+    if path.endswith(GZIP_SUFFIXES):
+        return _decompress(path, scratch)
+    if is_remote(path):
+        return RemoteSource(path)
+    return LocalSource(path, _open_local(path))
+
+
+def _open_local(path: str) -> int:
+    try:
+        fd = os.open(path.removeprefix("file://"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        raise BadInputError(f"{path} does not exist") from error
+    except PermissionError as error:
+        raise BadInputError(
+            f"{path} may not be read (permission denied); mend it with chmod u+r"
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO):
+            raise BadInputError(f"{path} cannot be opened: {error.strerror}") from error
+        raise
+    mode = os.fstat(fd).st_mode
+    if mode & 0o170000 != 0o100000:
+        os.close(fd)
+        raise BadInputError(f"{path} is not a regular file")
+    return fd
+
+
+def _decompress(path: str, scratch: Path | None) -> LocalSource:
+    raw, compressed_bytes = _open_raw(path)
+    limit_bytes = max(FREE_GZIP_BYTES, MAX_GZIP_RATIO * compressed_bytes)
+    with raw, tempfile.TemporaryFile(dir=scratch) as temp:
+        with remote_errors(path) if is_remote(path) else contextlib.nullcontext():
+            try:
+                _inflate(path, raw, temp, limit_bytes, scratch or Path(tempfile.gettempdir()))
+            except (gzip.BadGzipFile, zlib.error) as error:
+                raise BadInputError(f"{display(path)} is not a sound gzip file: {error}") from error
+            except EOFError as error:
+                raise BadInputError(f"{display(path)} is truncated: its gzip data ends") from error
+        temp.flush()
+        return LocalSource(path, os.dup(temp.fileno()))
+
+
+def _open_raw(path: str) -> tuple[IO[bytes], int]:
+    if not is_remote(path):
+        fd = _open_local(path)
+        return os.fdopen(fd, "rb"), os.fstat(fd).st_size
+    fs, name = filesystem(path)
+    with remote_errors(path):
+        raw = fs.open(name, "rb", block_size=8 << 20)
+    return raw, int(raw.size)
+
+
+def _inflate(path: str, raw: IO[bytes], temp: IO[bytes], limit_bytes: int, folder: Path) -> None:
+    num_bytes = 0
+    checked_bytes = -MIN_FREE_SCRATCH_BYTES
+    with gzip.GzipFile(fileobj=raw) as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            num_bytes += len(chunk)
+            if num_bytes > limit_bytes:
+                raise BadInputError(
+                    f"{display(path)} decompresses to more than {limit_bytes} bytes, over "
+                    f"{MAX_GZIP_RATIO} times its size: refused as a decompression bomb"
+                )
+            if num_bytes - checked_bytes >= MIN_FREE_SCRATCH_BYTES // 4:
+                checked_bytes = num_bytes
+                if shutil.disk_usage(folder).free < MIN_FREE_SCRATCH_BYTES:
+                    raise OSError(errno.ENOSPC, "no room left to decompress into", str(folder))
+            temp.write(chunk)
