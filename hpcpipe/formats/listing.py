@@ -17,6 +17,7 @@ from hpcpipe.stage import Input
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _DIGITS = re.compile(r"\d+")
+_ANY_DIGIT = bytes.maketrans(b"123456789", b"0" * 9)
 _NUM_SHOWN = 3
 
 
@@ -44,12 +45,15 @@ def list_location(location: str | Sequence[str], suffixes: tuple[str, ...] = ())
         listed = _list_remote if is_remote(pattern) else _list_local
         for item in listed(pattern, suffixes):
             found[item.path] = item
-    for path in found:
-        if _UNSAFE.search(path):
-            raise PlanError(
-                f"{path!r}: control characters or bytes that are no UTF-8 in a file's name; "
-                "rename the file"
-            )
+    unsafe = next((path for path in found if not path.isprintable() and _UNSAFE.search(path)), None)
+    if unsafe is not None:
+        raise PlanError(
+            f"{unsafe!r}: control characters or bytes that are no UTF-8 in a file's name; "
+            "rename the file"
+        )
+    shapes = "\n".join(found).encode().translate(_ANY_DIGIT).split(b"\n")
+    if len(set(shapes)) == 1:  # numbers of equal width: plain order is natural order
+        return [found[path] for path in sorted(found)]
     return sorted(found.values(), key=_natural_order())
 
 
@@ -92,20 +96,20 @@ def ids_from_paths(inputs: Sequence[Input], suffixes: tuple[str, ...] = ()) -> l
     Raises:
         PlanError: two files get the same id, or a name has an empty, ``.`` or ``..`` component.
     """
-    parts = [_components(item.path) for item in inputs]
-    depth = 0
-    if parts:
-        low, high = min(parts), max(parts)
-        limit = min(len(low), len(high)) - 1
-        while depth < limit and low[depth] == high[depth]:
-            depth += 1
+    names = [_below_root(item.path) for item in inputs]
+    low, high = (min(names), max(names)) if names else ("", "")
+    root = os.path.commonprefix([low, high]).rpartition("/")[0]
+    start = len(root) + 1 if root else 0
     endings = sorted(suffixes, key=len, reverse=True)
     owner: dict[str, str] = {}
-    for item, components in zip(inputs, parts, strict=True):
-        name = "/".join(components[depth:])
-        cut = next((end for end in endings if name.endswith(end) and name != end), "")
-        shard_id = name[: len(name) - len(cut)]
-        if not {"", ".", ".."}.isdisjoint(shard_id.split("/")):
+    for item, name in zip(inputs, names, strict=True):
+        shard_id = name[start:]
+        if shard_id.endswith(suffixes):
+            cut = next(end for end in endings if shard_id.endswith(end))
+            shard_id = shard_id[: len(shard_id) - len(cut)]
+        if f"/{shard_id}/".find("//") >= 0 or (
+            "." in shard_id and not {".", ".."}.isdisjoint(shard_id.split("/"))
+        ):
             raise PlanError(f"{display(item.path)}: no shard can be named {shard_id!r}")
         if shard_id in owner:
             raise PlanError(
@@ -116,10 +120,8 @@ def ids_from_paths(inputs: Sequence[Input], suffixes: tuple[str, ...] = ()) -> l
     return list(owner)
 
 
-def _components(path: str) -> list[str]:
-    if is_remote(path):
-        return display(path).split("://", 1)[1].split("/")
-    return path.lstrip("/").split("/")
+def _below_root(path: str) -> str:
+    return display(path).split("://", 1)[1] if is_remote(path) else path.lstrip("/")
 
 
 def _natural_order() -> Any:

@@ -105,7 +105,7 @@ def _matching(folder: str, step: str | None, suffixes: tuple[str, ...]) -> Itera
     matches = _matcher(step or "*")
     for entry in _scan(folder):
         name = entry.name
-        if (suffixes and not name.endswith(suffixes)) or not matches(name) or entry.is_dir():
+        if not name.endswith(suffixes or "") or not matches(name) or entry.is_dir():
             continue
         stat = entry.stat()
         yield Input(entry.path, stat.st_size, str(stat.st_mtime_ns))
