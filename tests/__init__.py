@@ -1,0 +1,1 @@
+"""Tests; the folders mirror the package, and `tests.slurm` brings up a real SLURM."""
