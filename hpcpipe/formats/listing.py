@@ -98,7 +98,7 @@ def ids_from_paths(inputs: Sequence[Input], suffixes: tuple[str, ...] = ()) -> l
     """
     names = [_below_root(item.path) for item in inputs]
     low, high = (min(names), max(names)) if names else ("", "")
-    root = os.path.commonprefix([low, high]).rpartition("/")[0]
+    root = os.path.commonprefix([low, high]).rpartition("/")[0]  # noqa: RUF071
     start = len(root) + 1 if root else 0
     endings = sorted(suffixes, key=len, reverse=True)
     owner: dict[str, str] = {}

@@ -95,7 +95,7 @@ def test_control_characters_in_a_name_are_refused(tmp_path):
 
 
 def test_stat_of_a_missing_file(tmp_path):
-    with pytest.raises(BadInputError, match=r"gone.tar cannot be read: No such file"):
+    with pytest.raises(BadInputError, match=r"gone\.tar cannot be read: No such file"):
         stat_input(str(tmp_path / "gone.tar"))
 
 
