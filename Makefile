@@ -1,0 +1,52 @@
+# Everything here can be run again at any time and is quick where there is nothing to do.
+#
+#   make demo    reshard a few shards of real photos on this machine, and check the result
+#   make test    all checks: style, types, tests (with a real SLURM), the wheel; sets itself up
+#   make venv    just the environment, in .venv
+#   make lint    style and types
+#   make bench   the benchmarks, some minutes; see benchmarks/README.md
+#   make clean   remove what the above made, .venv included
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv slurm-packages lint wheel test demo bench clean
+
+help:
+	@sed -n 's/^#   make/make/p' Makefile
+
+venv: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt hatch_build.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "hpcpipe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
+
+slurm-packages:
+	@tests/slurm/install_packages.sh
+
+lint: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+wheel: venv
+	$(BIN)/python tests/wheel_check.py
+
+test: venv slurm-packages lint wheel
+	$(BIN)/pytest
+
+demo: venv
+	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh
+
+bench: venv
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,52 @@
+"""Fixtures every test may use."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.data.make_shards import make_edits, make_shards
+from tests.servers.s3 import S3Server, s3_server
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _outside_any_cluster() -> None:
+    """Tests see no SLURM but the one they start, also when they run inside a job."""
+    for name in [key for key in os.environ if key.startswith(("SLURM_", "SBATCH_", "HYDRA_"))]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def photo_shards(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Three shards of 20 real photos in ``shards`` and edits for 6 of each in ``edits``.
+
+    Shared by all tests: read only.
+    """
+    folder: Path = tmp_path_factory.mktemp("photos")
+    paths = make_shards(folder / "shards", num_shards=3, num_samples=20)
+    make_edits(folder / "shards", folder / "edits")
+    return SimpleNamespace(shards=folder / "shards", edits=folder / "edits", paths=paths)
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3-compatible server on loopback."""
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL ``s3://NAME`` of an empty bucket, with the environment set so that clients find it."""
+    import s3fs
+
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"s3://test-{uuid.uuid4().hex[:12]}"
+    s3fs.S3FileSystem.clear_instance_cache()
+    s3fs.S3FileSystem().mkdir(bucket)
+    yield bucket
+    s3fs.S3FileSystem.clear_instance_cache()
