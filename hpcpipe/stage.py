@@ -56,7 +56,7 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
     inputs: tuple[Input, ...] = ()
     num_samples: int | None = None
     num_bytes: int | None = None
-    meta: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it per instance
+    meta: dict[str, Any] = {}
 
 
 class OutputFile(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -86,7 +86,7 @@ class ShardResult(msgspec.Struct, frozen=True):
 
     shard_id: str
     outputs: tuple[OutputFile, ...] = ()
-    stats: dict[str, int | float] = {}  # noqa: RUF012 - msgspec copies it per instance
+    stats: dict[str, int | float] = {}
 
 
 class Output(Protocol):
@@ -112,9 +112,7 @@ class Output(Protocol):
 class PlanContext(Protocol):
     """What `Stage.plan` is handed."""
 
-    def list_inputs(
-        self, location: str | list[str], suffixes: tuple[str, ...] = ()
-    ) -> list[Input]:
+    def list_inputs(self, location: str | list[str], suffixes: tuple[str, ...] = ()) -> list[Input]:
         """List input files in a fixed order.
 
         Args:
@@ -156,13 +154,16 @@ class ShardContext(Protocol):
     """Number of this attempt, from 1."""
     seed: int
     """Depends on the shard id only: the same in every attempt and on every worker."""
-    scratch: Path
-    """An empty node-local folder, removed after the shard."""
+
+    @property
+    def scratch(self) -> Path:
+        """An empty node-local folder, removed after the shard. Raises OSError."""
 
     @property
     def should_stop(self) -> bool:
         """True once the worker was told to stop: save what can be saved and raise `ShardStopped`
-        or simply go on to the end of the shard if that is near."""
+        or simply go on to the end of the shard if that is near.
+        """
 
     def output(self, name: str) -> Output:
         """Open a staged output.
@@ -198,7 +199,7 @@ class FinalizeContext(ShardContext, Protocol):
         """Absolute path or URL of a finished output. Raises nothing."""
 
 
-class ShardStopped(BaseException):  # noqa: N818 - a signal, not an error
+class ShardStopped(BaseException):
     """Raised inside `Stage.process` to give the shard back unfinished; it is not charged."""
 
 
@@ -229,6 +230,23 @@ class Stage(ABC):
         Raises:
             PlanError: there is nothing to do, or the inputs are at fault.
         """
+
+    def planned_outputs(self, shard: Shard) -> Iterable[str]:
+        """Name the files a shard will write, where that is known before it is done.
+
+        A launch refuses names that exist already and belong to no run, and names that two
+        shards share.
+
+        Args:
+            shard: a shard of the plan.
+
+        Returns:
+            Paths relative to the output folder; none by default.
+
+        Raises:
+            Nothing.
+        """
+        return ()
 
     def setup(self, ctx: WorkerContext) -> Any:
         """Make what all shards of a worker share (models, open tables); runs once a worker.

@@ -1,0 +1,167 @@
+"""Finding the run that a command means, or making it: never mixing two runs."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+import hpcpipe
+from hpcpipe.config import Config, load
+from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError
+from hpcpipe.formats.remote import is_remote
+from hpcpipe.manifest.marker import Marker, read_marker, write_marker
+from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
+from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, is_run_dir
+from hpcpipe.runtime.planning import check_output_names, extend_plan, planned
+from hpcpipe.stage import Shard, Stage
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(config: Config) -> tuple[RunDir, str]:
+    """Find or make the run of a config.
+
+    Args:
+        config: the config.
+
+    Returns:
+        The run directory, and what was done in words for the user: ``new``, ``resumed`` or
+        ``extended by ...``.
+
+    Raises:
+        RunMismatchError: the run directory or the output folder belongs to something else.
+        PlanError: the shards cannot be listed.
+        ConfigError: the run directory or output folder cannot be written.
+    """
+    path = Path(config.run_dir)
+    marker = read_marker(config.output, config.stage_name) if config.output_given else None
+    if marker is not None:
+        path = _check_marker(config, marker, path)
+    if not is_run_dir(path):
+        _check_free(path)
+        return _make(config, path, adopt=marker is not None), "new"
+    run = RunDir(path)
+    if run.info.fingerprint != config.fingerprint:
+        raise _mismatch(f"run directory {path}", config, path)
+    if config.extend:
+        num_new, num_changed = extend_plan(run, config)
+        return run, f"extended by {num_new} new shards, {num_changed} changed"
+    return run, "resumed"
+
+
+def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
+    """Run directory that the output folder names; raises where it is not this config's."""
+    owner = marker.run_path(config.output)
+    if not is_run_dir(owner):
+        if marker.fingerprint == config.fingerprint or config.adopt:
+            return path
+        raise RunMismatchError(
+            f"stage.output {config.output} belongs to run {owner}, which is gone. "
+            "Give another stage.output, or take the folder over with adopt=true"
+        )
+    if marker.fingerprint != config.fingerprint:
+        raise _mismatch(
+            f"stage.output {config.output} belongs to run {owner}, which", config, owner
+        )
+    if config.run_dir_given and owner != path.resolve():
+        raise RunMismatchError(
+            f"stage.output {config.output} belongs to run {owner}, not to run_dir {path}: "
+            "leave run_dir out to go on with that run"
+        )
+    return owner
+
+
+def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
+    try:
+        theirs = load(other).stage_options
+    except HpcPipeError:
+        theirs = {}
+    ours = {**config.stage_options, "output": config.output if config.output_given else None}
+    lines = [
+        f"  stage.{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted(theirs.keys() | ours.keys())
+        if theirs.get(key) != ours.get(key)
+    ]
+    return RunMismatchError(
+        "\n".join(
+            [
+                f"{what} has other options than this command:",
+                *(lines or ["  another stage"]),
+                "Give another stage.output, run_name or run_dir, or the same options to resume",
+            ]
+        )
+    )
+
+
+def _check_free(path: Path) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunMismatchError(
+            f"run_dir {path} exists and is no run directory: give a new or empty folder"
+        )
+
+
+def _make(config: Config, path: Path, *, adopt: bool) -> RunDir:
+    try:
+        new = NewRunDir(path)
+    except OSError as error:
+        raise ConfigError(
+            f"run directory {path} cannot be made: {error.strerror} ({error.filename}). "
+            "Give another run_dir, or set HPCPIPE_RUNS to a writable shared folder"
+        ) from error
+    try:
+        num_shards = write_plan(new.path / "plan.jsonl", _shards(config, new))
+        _claim_output(config, new, adopt=adopt)
+        return new.publish(_info(config, num_shards), config.text)
+    except BaseException:
+        new.discard()
+        raise
+
+
+def _shards(config: Config, new: NewRunDir) -> Iterator[Shard]:
+    shards = planned(config, new.path / "artifacts")
+    return check_output_names(config, shards, config.output) if config.output_given else shards
+
+
+def _info(config: Config, num_shards: int) -> RunInfo:
+    cls = type(config.stage)
+    return RunInfo(
+        format_version=FORMAT_VERSION,
+        stage=config.stage_name,
+        target=f"{cls.__module__}.{cls.__qualname__}",
+        run_name=config.run_name,
+        fingerprint=config.fingerprint,
+        output=config.output,
+        block_size=max(1, -(-num_shards // MAX_BLOCKS)),
+        has_finalize=cls.finalize is not Stage.finalize or not cls.deterministic,
+        created_at=time.time(),
+        version=hpcpipe.__version__,
+    )
+
+
+def _claim_output(config: Config, new: NewRunDir, *, adopt: bool) -> None:
+    """Write the output folder's marker, which also shows that the folder can be written."""
+    marker = Marker(
+        FORMAT_VERSION,
+        config.stage_name,
+        str(new.final),
+        config.run_name,
+        config.fingerprint,
+    )
+    output = config.output
+    if not config.output_given:
+        output = str(new.path / "out")
+        marker = msgspec.structs.replace(marker, run_dir=os.pardir)
+    try:
+        written = write_marker(output, marker, overwrite=adopt)
+    except OSError as error:
+        hint = "" if is_remote(output) else " (a path of a shared filesystem is needed)"
+        raise ConfigError(
+            f"stage.output {output} cannot be written: {error.strerror or error}{hint}"
+        ) from error
+    if not written:
+        other = read_marker(output, config.stage_name)
+        if other is not None and other.fingerprint != config.fingerprint:
+            raise RunMismatchError(f"stage.output {output} was just taken by another run")

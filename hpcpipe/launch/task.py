@@ -1,0 +1,150 @@
+"""What runs in a worker process that a launcher started."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from hpcpipe.config import load
+from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime.signals import StopFlag
+from hpcpipe.runtime.worker import WorkerResult, run_worker
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerTask:
+    """One worker of a launch; small enough to be pickled by submitit without any data."""
+
+    def __init__(self, run_dir: str, launch: int, index: int) -> None:
+        """Name the worker.
+
+        Args:
+            run_dir: the run directory.
+            launch: number of the launch.
+            index: the worker's index in it.
+
+        Raises:
+            Nothing.
+        """
+        self.run_dir = run_dir
+        self.launch = launch
+        self.index = index
+
+    def __call__(self) -> str:
+        """Work, then end as the scheduler wants it.
+
+        Returns:
+            What the worker did, in words, for submitit's log.
+
+        Raises:
+            HpcPipeError: the worker cannot work.
+        """
+        run = RunDir(Path(self.run_dir))
+        launch = run.read_launch(self.launch)
+        flag = StopFlag(run.stop_file)
+        with flag.handle_signals(interrupt=False) as before:
+            result = work(run, launch, self.index, flag)
+            if flag.signal == signal.SIGUSR2:
+                # submitit's own handler: writes the task anew, requeues the job and exits.
+                before[signal.SIGUSR2](signal.SIGUSR2, None)
+            await_kill(flag)
+        return describe(result)
+
+    def checkpoint(self) -> Any:
+        """Give submitit what to run after a requeue: the same worker. Raises nothing."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def work(run: RunDir, launch: Launch, index: int, flag: StopFlag) -> WorkerResult:
+    """Run one worker of a launch in this process.
+
+    Args:
+        run: the run directory.
+        launch: the launch.
+        index: the worker's index in it.
+        flag: tells it to stop.
+
+    Returns:
+        What it did.
+
+    Raises:
+        HpcPipeError: the worker cannot work.
+        OSError: the run directory fails.
+    """
+    config = load(run.path, f"launches/{launch.number}.yaml")
+    return run_worker(run, config, launch, index, worker_label(launch, index), flag)
+
+
+def worker_label(launch: Launch, index: int) -> str:
+    """Name a worker as people know it.
+
+    Args:
+        launch: its launch.
+        index: its index in it.
+
+    Returns:
+        ``ARRAY_TASK``, with ``.PROCID`` in jobs of several tasks and ``rN`` after N requeues, on
+        SLURM; ``local-LAUNCH-INDEX`` and the like elsewhere.
+
+    Raises:
+        Nothing.
+    """
+    env = os.environ
+    job = env.get("SLURM_ARRAY_JOB_ID") or env.get("SLURM_JOB_ID")
+    if not job or launch.kind in ("local", "here"):
+        return f"{launch.kind}-{launch.number}-{index}"
+    label = f"{job}_{env.get('SLURM_ARRAY_TASK_ID', index)}"
+    if int(env.get("SLURM_NTASKS", "1")) > 1:
+        label += f".{env.get('SLURM_PROCID', '0')}"
+    restart = env.get("SLURM_RESTART_COUNT", "0")
+    return label if restart == "0" else f"{label}r{restart}"
+
+
+def requeue_by_hand(flag: StopFlag) -> None:
+    """Ask SLURM to run this job again, where the time limit's warning stopped a plain worker.
+
+    Args:
+        flag: what stopped it.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        OSError: there is no scontrol.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if flag.signal == signal.SIGUSR2 and job:
+        subprocess.run(["scontrol", "requeue", job], check=False, timeout=60)
+
+
+def await_kill(flag: StopFlag) -> None:
+    """After TERM in a SLURM job, idle until SLURM ends the process.
+
+    A job that exits by itself in the grace time of a preemption is FAILED and not queued again.
+
+    Args:
+        flag: what stopped the worker.
+
+    Returns:
+        Nothing, outside SLURM or for another signal.
+
+    Raises:
+        Nothing.
+    """
+    if flag.signal != signal.SIGTERM or "SLURM_JOB_ID" not in os.environ:
+        return
+    logger.info("everything is released; waiting for SLURM to end this job")
+    while True:
+        time.sleep(60)
+
+
+def describe(result: WorkerResult) -> str:
+    """Say what a worker did, in one line. Raises nothing."""
+    stopped = f", stopped by {result.stopped}" if result.stopped else ""
+    return f"{result.num_done} shards done, {result.num_failed} failures{stopped}"

@@ -1,0 +1,133 @@
+"""Claims: attempt N on block B belongs to whoever created the file ``claims/xx/B.N``.
+
+A claim is a hard link to the worker's identity file, so it names its owner from the moment it
+exists. Claims are never renamed or removed while the run is open. On filesystems without hard
+links the file is created exclusively and the identity written into it.
+"""
+
+import errno
+import os
+import zlib
+from pathlib import Path
+
+from hpcpipe.manifest.files import write_new
+
+FAN_OUT = 256
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES})
+
+
+def claim_path(folder: Path, block: str, attempt: int) -> Path:
+    """Path of a claim. Raises nothing."""
+    number = int(block) if block.isdecimal() else zlib.crc32(block.encode())
+    return folder / f"{number % FAN_OUT:02x}" / f"{block}.{attempt}"
+
+
+class Claims:
+    """Takes claims for one worker, and reads those of others."""
+
+    def __init__(self, folder: Path, identity: Path) -> None:
+        """Start without claims.
+
+        Args:
+            folder: ``RUN_DIR/claims`` with its fan-out folders.
+            identity: this worker's identity file, on the same filesystem.
+
+        Raises:
+            OSError: the identity file cannot be read.
+        """
+        self._folder = folder
+        self._source = identity
+        self._identity = identity.read_bytes()
+        self._num_sources = 1
+        self._can_link = True
+
+    def take(self, block: str, attempt: int) -> bool:
+        """Try to take an attempt.
+
+        Args:
+            block: block name.
+            attempt: the attempt's number.
+
+        Returns:
+            True where it is this worker's now, False where somebody else has it.
+
+        Raises:
+            OSError: the filesystem fails for another reason than an existing claim.
+        """
+        path = claim_path(self._folder, block, attempt)
+        if os.path.exists(path):
+            return False
+        return self._link(path) if self._can_link else self._create(path)
+
+    def _link(self, path: Path) -> bool:
+        try:
+            os.link(self._source, path)
+        except FileExistsError:
+            # A network filesystem may repeat a request whose first answer got lost.
+            return os.path.samefile(self._source, path)
+        except OSError as error:
+            if error.errno == errno.EMLINK:
+                self._roll_over()
+                return self._link(path)
+            if error.errno in _NO_LINKS:
+                self._can_link = False
+                return self._create(path)
+            raise
+        return True
+
+    def _create(self, path: Path) -> bool:
+        try:
+            write_new(path, self._identity)
+        except FileExistsError:
+            return path.read_bytes() == self._identity
+        return True
+
+    def _roll_over(self) -> None:
+        self._num_sources += 1
+        stem = self._source.name.split(".links-")[0].removesuffix(".json")
+        source = self._source.with_name(f"{stem}.links-{self._num_sources}.json")
+        write_new(source, self._identity)
+        self._source = source
+
+    def exists(self, block: str, attempt: int) -> bool:
+        """Tell whether an attempt is taken, by anybody. Raises OSError."""
+        return os.path.exists(claim_path(self._folder, block, attempt))
+
+    def read(self, block: str, attempt: int) -> bytes | None:
+        """Read the identity of an attempt's owner.
+
+        Args:
+            block: block name.
+            attempt: the attempt's number.
+
+        Returns:
+            The owner's identity as its file has it; None where nobody has taken the attempt.
+
+        Raises:
+            OSError: the claim cannot be read.
+        """
+        try:
+            return claim_path(self._folder, block, attempt).read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def last_attempts(folder: Path) -> dict[str, int]:
+    """Read the highest attempt taken on every block, in one pass over the claims.
+
+    Args:
+        folder: ``RUN_DIR/claims``.
+
+    Returns:
+        Attempt numbers by block name; blocks never claimed are not in it.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    highest: dict[str, int] = {}
+    for fan in os.listdir(folder):
+        for name in os.listdir(folder / fan):
+            block, _, attempt = name.rpartition(".")
+            if block and attempt.isdecimal():
+                highest[block] = max(highest.get(block, 0), int(attempt))
+    return highest

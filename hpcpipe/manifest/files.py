@@ -1,0 +1,89 @@
+"""Small durable file operations that the manifest is made of."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def nonce() -> str:
+    """Give 8 random hex digits, to tell apart files and workers of one name. Raises nothing."""
+    return secrets.token_hex(4)
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in a folder durable; some filesystems refuse that, and are left to it.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _FSYNC_REFUSED:
+            raise
+    finally:
+        os.close(fd)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet, durably.
+
+    Args:
+        path: its final name.
+        data: its whole content.
+
+    Raises:
+        FileExistsError: it exists; nothing was changed.
+        OSError: it could not be written; what was written of it is removed.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        write_all(fd, data)
+        os.fsync(fd)
+    except OSError:
+        os.unlink(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, durably, and rename it into place.
+
+    Args:
+        path: its final name; an older file there is replaced in one step.
+        data: its whole content.
+
+    Raises:
+        OSError: it could not be written; the older file is untouched.
+    """
+    temp = path.with_name(f".{path.name}.{nonce()}")
+    write_new(temp, data)
+    try:
+        os.rename(temp, path)
+    except OSError:
+        temp.unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write every byte, however many calls the system makes of it.
+
+    Args:
+        fd: an open file.
+        data: what to append at its position.
+
+    Raises:
+        OSError: writing failed; a part may be written.
+    """
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+_FSYNC_REFUSED = frozenset({22, 38, 95})  # EINVAL, ENOSYS, EOPNOTSUPP

@@ -1,0 +1,303 @@
+"""Heartbeats: how workers see that another one is alive, without trusting clocks or SLURM.
+
+Every worker has two files: ``workers/NAME.json``, written once, says who it is (claims are hard
+links to it); ``workers/NAME.beat`` holds a counter that is rewritten. An observer calls an owner
+stale when the counter has not changed for ``lease_s`` of the observer's own monotonic clock.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hpcpipe.manifest.files import write_new
+
+logger = logging.getLogger(__name__)
+
+MIN_READS = 3
+BEAT_BYTES = 1024
+
+
+class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who a worker is; enough to know on its own machine whether it still runs.
+
+    Attributes:
+        name: unique worker name, ``LABEL-NONCE``.
+        label: what people know it by (``1234_7``, ``local-1-0``, ``here``).
+        host: host name.
+        node: SLURM's name of the node, where there is one.
+        machine: boot id and PID namespace: equal only where pids can be compared.
+        pid: process id.
+        start_ticks: start time of the process since boot, against reused pids.
+        job: SLURM job of this array task; the same after a requeue.
+        restart: how often that job was requeued before.
+        launch: number of the launch it belongs to.
+        started_at: Unix time in seconds.
+    """
+
+    name: str
+    label: str
+    host: str
+    node: str
+    machine: str
+    pid: int
+    start_ticks: int
+    job: str = ""
+    restart: int = 0
+    launch: int = 0
+    started_at: float = 0.0
+
+
+class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker does now.
+
+    Attributes:
+        counter: grows with every beat.
+        at: Unix time in seconds by the worker's clock; for people.
+        state: what it is doing.
+        shard: the shard at hand.
+        shard_since: Unix time in seconds when it began.
+        num_samples: samples done of it.
+        num_done: shards this worker finished.
+        num_failed: shards it failed.
+        note: why it stopped, where it did.
+    """
+
+    counter: int
+    at: float
+    state: Literal["starting", "working", "waiting", "ended"]
+    shard: str = ""
+    shard_since: float = 0.0
+    num_samples: int = 0
+    num_done: int = 0
+    num_failed: int = 0
+    note: str = ""
+
+
+def own_identity(name: str, label: str, launch: int) -> Identity:
+    """Describe this process.
+
+    Args:
+        name: unique worker name.
+        label: what people know it by.
+        launch: number of the launch it belongs to.
+
+    Returns:
+        The identity.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    env = os.environ
+    return Identity(
+        name=name,
+        label=label,
+        host=socket.gethostname(),
+        node=env.get("SLURMD_NODENAME", ""),
+        machine=_machine(),
+        pid=os.getpid(),
+        start_ticks=_start_ticks(os.getpid()) or 0,
+        job=".".join(filter(None, (env.get("SLURM_JOB_ID", ""), env.get("SLURM_PROCID", "")))),
+        restart=int(env.get("SLURM_RESTART_COUNT", "0") or 0),
+        launch=launch,
+        started_at=time.time(),
+    )
+
+
+def process_runs(identity: Identity) -> bool | None:
+    """Look up a worker's process.
+
+    Args:
+        identity: the worker.
+
+    Returns:
+        Whether it runs; None where it is on another machine and cannot be seen from here.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    if identity.machine != _machine():
+        return None
+    return _start_ticks(identity.pid) == identity.start_ticks
+
+
+def _machine() -> str:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Start time of a running process; None for one that ended or is a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+class Heartbeat:
+    """Beats in a thread until it is told to stop, and says what the worker does."""
+
+    def __init__(self, path: Path, every_s: float, on_beat: Callable[[], None]) -> None:
+        """Write the first beat.
+
+        Args:
+            path: ``workers/NAME.beat``, which must not exist.
+            every_s: seconds between beats.
+            on_beat: called in the beating thread before every beat (a watchdog).
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._path = path
+        self._every_s = every_s
+        self._on_beat = on_beat
+        self._beat = Beat(counter=0, at=time.time(), state="starting")
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        write_new(path, _padded(self._beat))
+
+    def start(self) -> None:
+        """Begin to beat. Raises RuntimeError when started twice."""
+        self._thread.start()
+
+    def update(self, **changes: object) -> None:
+        """Change what the next beat says (fields of `Beat`). Raises TypeError for others."""
+        with self._lock:
+            self._beat = msgspec.structs.replace(self._beat, **changes)
+
+    @property
+    def beat(self) -> Beat:
+        """The latest state."""
+        return self._beat
+
+    def end(self, note: str) -> None:
+        """Stop beating and say that the worker ended.
+
+        Args:
+            note: why, in a few words; empty for a plain end.
+
+        Raises:
+            Nothing: a last beat that cannot be written is logged, and the lease runs out.
+        """
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.update(state="ended", shard="", note=note)
+        self._write()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            self._on_beat()
+            self._write()
+
+    def _write(self) -> None:
+        self.update(counter=self._beat.counter + 1, at=time.time())
+        try:
+            # Opened and closed each time: that is what makes it visible on NFS.
+            fd = os.open(self._path, os.O_WRONLY)
+            try:
+                os.pwrite(fd, _padded(self._beat), 0)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            logger.warning("heartbeat %s: %s", self._path, error)
+
+
+def _padded(beat: Beat) -> bytes:
+    data = msgspec.json.encode(beat)
+    if len(data) >= BEAT_BYTES:
+        data = msgspec.json.encode(
+            msgspec.structs.replace(beat, shard=beat.shard[:80], note=beat.note[:80])
+        )[: BEAT_BYTES - 1]
+    return data.ljust(BEAT_BYTES - 1) + b"\n"
+
+
+def read_beat(path: Path) -> Beat | None:
+    """Read a heartbeat.
+
+    Args:
+        path: ``workers/NAME.beat``.
+
+    Returns:
+        The beat; None where the file is missing or was caught half-written.
+
+    Raises:
+        OSError: it cannot be read for another reason.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Beat)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+class OwnerWatch:
+    """Watches the owners of claims from one worker's point of view."""
+
+    def __init__(self, folder: Path, own: Identity, lease_s: float) -> None:
+        """Start without observations.
+
+        Args:
+            folder: ``RUN_DIR/workers``.
+            own: the observer.
+            lease_s: how long a counter may stand still.
+
+        Raises:
+            Nothing.
+        """
+        self._folder = folder
+        self._own = own
+        self._lease_s = lease_s
+        self._seen: dict[str, tuple[bytes, float, int]] = {}
+        self._beating: set[str] = set()
+
+    def check(self, owner: Identity) -> Literal["beating", "unknown", "stale"]:
+        """Look at one owner once.
+
+        Args:
+            owner: the worker that holds a claim.
+
+        Returns:
+            ``stale`` where its claim may be taken over, ``beating`` where it was seen to be
+            alive, ``unknown`` where more looks are needed.
+
+        Raises:
+            OSError: its heartbeat cannot be read.
+        """
+        if owner.name == self._own.name:
+            return "beating"
+        runs = process_runs(owner)
+        if runs is not None:
+            return self._counter(owner, alive=True) if runs else "stale"
+        if owner.job and owner.job == self._own.job and owner.restart < self._own.restart:
+            return "stale"
+        return self._counter(owner, alive=False)
+
+    def _counter(self, owner: Identity, *, alive: bool) -> Literal["beating", "unknown", "stale"]:
+        try:
+            data = (self._folder / f"{owner.name}.beat").read_bytes()
+        except FileNotFoundError:
+            data = b""
+        now = time.monotonic()
+        before = self._seen.get(owner.name)
+        if before is None or before[0] != data:
+            self._seen[owner.name] = (data, now, 1)
+            if before is not None or alive:
+                self._beating.add(owner.name)
+                return "beating"
+            return "stale" if b'"state":"ended"' in data else "unknown"
+        _, since, reads = before
+        self._seen[owner.name] = (data, since, reads + 1)
+        if now - since >= self._lease_s and reads + 1 >= MIN_READS:
+            return "stale"
+        if b'"state":"ended"' in data:
+            return "stale"
+        return "beating" if owner.name in self._beating else "unknown"

@@ -1,0 +1,164 @@
+"""Journals: what became of every attempt, in append-only files with one writer each.
+
+A line is one `Event` as JSON. Lines of different journals have no order among each other, so
+everything that is concluded from them (``state.py``) must come out the same in any order.
+"""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hpcpipe.manifest.files import write_all
+from hpcpipe.stage import OutputFile
+
+logger = logging.getLogger(__name__)
+
+FINALIZE = "@finalize"
+"""Shard id and block of the pseudo-shard that `Stage.finalize` runs as."""
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One line of a journal.
+
+    Attributes:
+        event: ``done`` and ``failed`` speak of one shard, ``closed`` and ``lost`` of a block's
+            attempt that ended with shards left, ``reset`` of a shard to be done again.
+        attempt: attempt on the shard's block; for ``reset``, the last one that is forgotten.
+        shard: shard id; empty for ``closed`` and ``lost``.
+        block: block number as text; empty for ``done``, ``failed`` and ``reset``.
+        at: Unix time in seconds by the writer's clock; for people, not for decisions.
+        seconds: time the shard took.
+        outputs: finished files (``done``).
+        stats: counters (``done``).
+        error: message (``failed``, and ``closed`` for an error of the environment).
+        error_class: name of its class.
+        final: True where another try is useless (bad input).
+        owner: worker that was lost (``lost``).
+        host: host of the writer, or of the lost worker (``lost``).
+    """
+
+    event: Literal["done", "failed", "closed", "lost", "reset"]
+    attempt: int
+    shard: str = ""
+    block: str = ""
+    at: float = 0.0
+    seconds: float = 0.0
+    outputs: tuple[OutputFile, ...] = ()
+    stats: dict[str, int | float] = {}
+    error: str = ""
+    error_class: str = ""
+    final: bool = False
+    owner: str = ""
+    host: str = ""
+
+
+class JournalWriter:
+    """The one writer of one journal."""
+
+    def __init__(self, path: Path) -> None:
+        """Create the journal.
+
+        Args:
+            path: a file that does not exist yet.
+
+        Raises:
+            FileExistsError: somebody else's journal is there.
+            OSError: it cannot be created.
+        """
+        self._path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        self._good_bytes = 0
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, *events: Event) -> None:
+        """Append events and make them durable together.
+
+        Args:
+            events: what happened.
+
+        Raises:
+            OSError: it could not be written; the journal then ends where it did before.
+        """
+        lines = self._encoder.encode_lines(events)
+        try:
+            write_all(self._fd, lines)
+            os.fdatasync(self._fd)
+        except OSError:
+            os.ftruncate(self._fd, self._good_bytes)
+            raise
+        self._good_bytes += len(lines)
+
+    def close(self) -> None:
+        """Close the file. Raises OSError where the filesystem reports a late write error."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+class JournalReader:
+    """Reads what is new in all journals of a run, as often as it is asked."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start at the beginning of every journal.
+
+        Args:
+            folder: ``RUN_DIR/journal``.
+
+        Raises:
+            Nothing.
+        """
+        self._folder = folder
+        self._offsets: dict[str, int] = {}
+        self._decoder = msgspec.json.Decoder(Event)
+        self.read_at = 0.0
+
+    def read(self) -> list[tuple[str, Event]]:
+        """Read the events since the last call.
+
+        Returns:
+            (journal name without suffix, event) pairs; a torn last line waits for its end.
+
+        Raises:
+            OSError: the folder or a journal cannot be read.
+        """
+        events: list[tuple[str, Event]] = []
+        with os.scandir(self._folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(".jsonl"))
+        for name in names:
+            data = self._new_bytes(name)
+            if data:
+                events.extend(self._decode(name, data))
+        self.read_at = time.monotonic()
+        return events
+
+    def _new_bytes(self, name: str) -> bytes:
+        offset = self._offsets.get(name, 0)
+        with (self._folder / name).open("rb", buffering=0) as file:
+            size_bytes = os.fstat(file.fileno()).st_size
+            if size_bytes <= offset:
+                return b""
+            file.seek(offset)
+            data = file.read(size_bytes - offset) or b""
+        data = data[: data.rfind(b"\n") + 1]
+        self._offsets[name] = offset + len(data)
+        return data
+
+    def _decode(self, name: str, data: bytes) -> list[tuple[str, Event]]:
+        worker = name.removesuffix(".jsonl")
+        try:
+            return [(worker, event) for event in self._decoder.decode_lines(data)]
+        except msgspec.DecodeError:
+            return [(worker, event) for event in self._decode_each(name, data)]
+
+    def _decode_each(self, name: str, data: bytes) -> list[Event]:
+        events = []
+        for line in data.splitlines():
+            try:
+                events.append(self._decoder.decode(line))
+            except msgspec.DecodeError as error:
+                logger.warning("%s: passing over a damaged line: %s", self._folder / name, error)
+        return events

@@ -1,0 +1,220 @@
+"""The plan: the frozen list of shards of a run, one JSON line each.
+
+``plan.jsonl`` is written once; extending a run adds ``plan-0002.jsonl`` and so on. A line whose
+id stands in an earlier file replaces that shard (its inputs changed); all others are new.
+A *block* is what is claimed: one shard, or a fixed number of consecutive shards of one plan file
+in runs of more than `MAX_BLOCKS` shards, so that the number of claim files stays bounded.
+"""
+
+import mmap
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from hpcpipe.errors import PlanError
+from hpcpipe.stage import Shard
+
+MAX_BLOCKS = 100_000
+
+
+class _Head(msgspec.Struct, frozen=True, gc=False):
+    """The part of a plan line that is kept in memory."""
+
+    id: str
+    num_bytes: int | None = None
+
+
+def check_id(shard_id: str) -> None:
+    """Refuse a shard id that could not safely become part of a file name.
+
+    Args:
+        shard_id: the id a stage gave.
+
+    Raises:
+        PlanError: it is empty, absolute, too long, or has ``.``/``..`` or control characters.
+    """
+    parts = shard_id.split("/")
+    if any(part in ("", ".", "..") or part.startswith("@") for part in parts):
+        raise PlanError(f"shard id {shard_id!r}: every component must be a plain file name")
+    if not shard_id.isprintable() or "\\" in shard_id:
+        raise PlanError(f"shard id {shard_id!r} has control characters or a backslash")
+    if max(len(os.fsencode(part)) for part in parts) > 200:
+        raise PlanError(f"shard id {shard_id!r}: a component is longer than 200 bytes")
+
+
+def write_plan(path: Path, shards: Iterable[Shard]) -> int:
+    """Write one plan file, durably, streaming.
+
+    Args:
+        path: a new file.
+        shards: the shards in their order.
+
+    Returns:
+        Number of shards written.
+
+    Raises:
+        PlanError: two shards have one id, an id is unusable, or a shard is not a `Shard`.
+        OSError: the file cannot be written.
+    """
+    seen: set[str] = set()
+    encode = msgspec.json.Encoder().encode
+    with path.open("xb", buffering=1 << 20) as out:
+        for shard in shards:
+            if not isinstance(shard, Shard):
+                raise PlanError(f"the stage's plan() gave {shard!r}; it must give Shard objects")
+            check_id(shard.id)
+            if shard.id in seen:
+                raise PlanError(
+                    f"two shards of the plan have the id {shard.id!r}; "
+                    "ids come from input paths, so look for equal names among the inputs"
+                )
+            seen.add(shard.id)
+            out.write(encode(shard))
+            out.write(b"\n")
+        out.flush()
+        os.fsync(out.fileno())
+    return len(seen)
+
+
+def plan_files(run_dir: Path) -> list[Path]:
+    """List the plan files of a run, oldest first. Raises OSError."""
+    return [run_dir / "plan.jsonl", *sorted(run_dir.glob("plan-[0-9][0-9][0-9][0-9].jsonl"))]
+
+
+class Plan:
+    """The shards of a run by index; whole records are decoded when asked for.
+
+    Attributes:
+        ids: shard ids by index.
+        sizes: bytes to read per shard, 0 where unknown.
+        num_blocks: number of blocks.
+    """
+
+    def __init__(self, run_dir: Path, block_size: int) -> None:
+        """Read the plan files.
+
+        Args:
+            run_dir: the run directory.
+            block_size: shards a block, from ``run.json``.
+
+        Raises:
+            PlanError: a plan file is damaged.
+            OSError: a plan file cannot be read.
+        """
+        self.ids: list[str] = []
+        self.sizes = array("q")
+        self.num_blocks = 0
+        self._block_size = block_size
+        self._index: dict[str, int] = {}
+        self._maps: list[mmap.mmap | bytes] = []
+        self._where = array("q")
+        self._files = array("H")
+        self._blocks: list[tuple[int, int, int]] = []  # first block, first index, end index
+        for path in plan_files(run_dir):
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        first = len(self.ids)
+        data = _map(path)
+        self._maps.append(data)
+        decode = msgspec.json.Decoder(_Head).decode
+        offset = 0
+        try:
+            for line in _lines(data):
+                self._add(decode(line), offset)
+                offset += len(line)
+        except msgspec.DecodeError as error:
+            raise PlanError(f"{path}: damaged at byte {offset}: {error}") from None
+        if len(self.ids) > first:
+            self._blocks.append((self.num_blocks, first, len(self.ids)))
+            self.num_blocks += -(-(len(self.ids) - first) // self._block_size)
+
+    def _add(self, head: _Head, offset: int) -> None:
+        file = len(self._maps) - 1
+        index = self._index.setdefault(head.id, len(self.ids))
+        if index == len(self.ids):
+            self.ids.append(head.id)
+            self.sizes.append(head.num_bytes or 0)
+            self._where.append(offset)
+            self._files.append(file)
+        else:
+            self.sizes[index] = head.num_bytes or 0
+            self._where[index] = offset
+            self._files[index] = file
+
+    def __len__(self) -> int:
+        """Number of shards."""
+        return len(self.ids)
+
+    def shard(self, index: int) -> Shard:
+        """Decode one shard.
+
+        Args:
+            index: its position in the plan.
+
+        Returns:
+            The shard.
+
+        Raises:
+            IndexError: there is no such position.
+        """
+        data, start = self._maps[self._files[index]], self._where[index]
+        end = data.find(b"\n", start)
+        return msgspec.json.decode(data[start:end], type=Shard)
+
+    def shards(self) -> Iterator[Shard]:
+        """Decode all shards in order. Raises nothing."""
+        return (self.shard(index) for index in range(len(self)))
+
+    def index(self, shard_id: str) -> int | None:
+        """Position of a shard id; None where the plan has no such shard. Raises nothing."""
+        return self._index.get(shard_id)
+
+    def block_of(self, index: int) -> int:
+        """Block that a shard belongs to.
+
+        Args:
+            index: the shard's position.
+
+        Returns:
+            The block's number.
+
+        Raises:
+            IndexError: there is no such position.
+        """
+        for first_block, first, end in self._blocks:
+            if first <= index < end:
+                return first_block + (index - first) // self._block_size
+        raise IndexError(index)
+
+    def block(self, block: int) -> range:
+        """Positions of a block's shards.
+
+        Args:
+            block: its number.
+
+        Returns:
+            The range of positions.
+
+        Raises:
+            IndexError: there is no such block.
+        """
+        for first_block, first, end in reversed(self._blocks):
+            if block >= first_block:
+                start = first + (block - first_block) * self._block_size
+                return range(start, min(start + self._block_size, end))
+        raise IndexError(block)
+
+
+def _map(path: Path) -> mmap.mmap | bytes:
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _lines(data: mmap.mmap | bytes) -> Iterator[bytes]:
+    return iter(data.readline, b"") if isinstance(data, mmap.mmap) else iter(())

@@ -1,0 +1,240 @@
+"""The run directory: made in one step, opened by everybody, owned by one fingerprint.
+
+RUN_DIR/
+  run.json          what the run is
+  config.yaml       the resolved config; environment interpolations stay unresolved
+  plan.jsonl        the shards (plan-0002.jsonl ...: added by ``extend=true``)
+  artifacts/        files the plan wrote for the workers
+  launches/N.json   what was started, by whom, with which array ids
+  claims/xx/B.N     attempt N on block B and, by its content, its owner
+  journal/*.jsonl   what became of the attempts, one writer a file
+  workers/*         identities and heartbeats
+  logs/*.log        one per worker, appended
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from hpcpipe.errors import RunMismatchError
+from hpcpipe.manifest.claims import FAN_OUT
+from hpcpipe.manifest.files import fsync_dir, nonce, replace, write_new
+
+FORMAT_VERSION = 1
+FOLDERS = ("artifacts", "claims", "journal", "launches", "logs", "workers")
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """``run.json``: what a run is; never changes.
+
+    Attributes:
+        format_version: layout of the run directory.
+        stage: stage name as launched (``reshard``).
+        target: import path of the stage's class.
+        run_name: label.
+        fingerprint: identity of stage and options.
+        output: absolute path or URL of the output folder.
+        block_size: shards a claim.
+        has_finalize: whether a last step follows the shards.
+        created_at: Unix time in seconds.
+        version: hpcpipe version that made it.
+    """
+
+    format_version: int
+    stage: str
+    target: str
+    run_name: str
+    fingerprint: str
+    output: str
+    block_size: int
+    has_finalize: bool
+    created_at: float
+    version: str
+
+
+class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``launches/N.json``: one start of workers.
+
+    Attributes:
+        number: N.
+        kind: ``slurm``, ``local``, ``here``, ``script`` or ``work``.
+        num_workers: workers started by it.
+        first_index: index of its first worker among all workers of the run.
+        array_job: SLURM array job id, once known.
+        limit: only so many shards from the plan's start.
+        import_path: folders workers put on their import path.
+        cwd: where it was started.
+        user: who started it.
+        host: where it was started.
+        pid: process that looks after local workers.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    kind: str
+    num_workers: int
+    first_index: int = 0
+    array_job: str = ""
+    limit: int | None = None
+    import_path: tuple[str, ...] = ()
+    cwd: str = ""
+    user: str = ""
+    host: str = ""
+    pid: int = 0
+    at: float = 0.0
+
+
+class RunDir:
+    """An existing run directory."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Args:
+            path: the run directory.
+
+        Raises:
+            RunMismatchError: it is no run directory, or of a format this version cannot read.
+        """
+        self.path = path.absolute()
+        self.info = _read_info(self.path)
+        self.claims = self.path / "claims"
+        self.journal = self.path / "journal"
+        self.workers = self.path / "workers"
+        self.launches = self.path / "launches"
+        self.logs = self.path / "logs"
+        self.artifacts = self.path / "artifacts"
+
+    @property
+    def stop_file(self) -> Path:
+        """While this file exists, workers finish the shard at hand and claim no other."""
+        return self.path / "STOP"
+
+    def read_launches(self) -> list[Launch]:
+        """Read all launches in order.
+
+        Returns:
+            The launches.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        paths = [p for p in self.launches.glob("*.json") if p.stem.isdecimal()]
+        data = [path.read_bytes() for path in sorted(paths, key=lambda p: int(p.stem))]
+        return [msgspec.json.decode(text, type=Launch) for text in data if text]
+
+    def read_launch(self, number: int) -> Launch:
+        """Read one launch. Raises OSError where there is none."""
+        return msgspec.json.decode((self.launches / f"{number}.json").read_bytes(), type=Launch)
+
+    def add_launch(self, launch: Launch) -> Launch:
+        """Record a launch under the next free number.
+
+        Args:
+            launch: the launch; its number is ignored.
+
+        Returns:
+            The launch with its number and the index of its first worker.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        while True:
+            before = self.read_launches()
+            number = before[-1].number + 1 if before else 1
+            first = before[-1].first_index + before[-1].num_workers if before else 0
+            launch = msgspec.structs.replace(launch, number=number, first_index=first)
+            try:
+                write_new(self.launches / f"{number}.json", msgspec.json.encode(launch))
+            except FileExistsError:
+                continue
+            return launch
+
+    def update_launch(self, launch: Launch) -> None:
+        """Rewrite a launch, e.g. once its array id is known. Raises OSError."""
+        replace(self.launches / f"{launch.number}.json", msgspec.json.encode(launch))
+
+
+class NewRunDir:
+    """A run directory in the making, under a temporary name beside the final one."""
+
+    def __init__(self, final: Path) -> None:
+        """Make the folders.
+
+        Args:
+            final: the run directory's name once published.
+
+        Raises:
+            OSError: the folders cannot be made.
+        """
+        self.final = final.absolute()
+        self.path = self.final.with_name(f".{self.final.name}.{nonce()}")
+        self.final.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir()
+        for name in FOLDERS:
+            (self.path / name).mkdir()
+        for number in range(FAN_OUT):
+            (self.path / "claims" / f"{number:02x}").mkdir()
+
+    def publish(self, info: RunInfo, config_text: str) -> RunDir:
+        """Give it its final name in one step.
+
+        Args:
+            info: what the run is.
+            config_text: the config as YAML.
+
+        Returns:
+            The run directory: this one, or the one somebody else published first.
+
+        Raises:
+            RunMismatchError: the one published first belongs to something else.
+            OSError: it cannot be published.
+        """
+        write_new(self.path / "config.yaml", config_text.encode())
+        write_new(self.path / "run.json", msgspec.json.format(msgspec.json.encode(info)) + b"\n")
+        fsync_dir(self.path)
+        try:
+            os.rename(self.path, self.final)
+        except OSError:
+            self.discard()
+            if not self.final.exists():
+                raise
+            run = RunDir(self.final)
+            if run.info.fingerprint != info.fingerprint:
+                raise RunMismatchError(
+                    f"run directory {self.final} was just made by another run; "
+                    "give one of the two another run_dir or run_name"
+                ) from None
+            return run
+        fsync_dir(self.final.parent)
+        return RunDir(self.final)
+
+    def discard(self) -> None:
+        """Remove what was made so far. Raises nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def is_run_dir(path: Path) -> bool:
+    """Tell whether a folder is a run directory of any version. Raises nothing."""
+    return (path / "run.json").is_file()
+
+
+def _read_info(path: Path) -> RunInfo:
+    try:
+        data = (path / "run.json").read_bytes()
+    except FileNotFoundError:
+        raise RunMismatchError(f"{path} is not a run directory: it has no run.json") from None
+    except NotADirectoryError:
+        raise RunMismatchError(f"{path} is not a run directory: it is a file") from None
+    try:
+        version = msgspec.json.decode(data).get("format_version")
+        if version == FORMAT_VERSION:
+            return msgspec.json.decode(data, type=RunInfo)
+    except (msgspec.DecodeError, AttributeError) as error:
+        raise RunMismatchError(f"{path}/run.json is damaged: {error}") from None
+    raise RunMismatchError(
+        f"run directory {path} has format version {version}, this hpcpipe reads version "
+        f"{FORMAT_VERSION}: finish it with the version that made it, or give another run_dir"
+    )

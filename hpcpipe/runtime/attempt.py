@@ -1,0 +1,118 @@
+"""One attempt on one shard: check its inputs, process it, commit it, say what became of it."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from hpcpipe.errors import BadInputError, SetupError, is_environment_error
+from hpcpipe.formats.listing import stat_input
+from hpcpipe.runtime.context import ShardContext
+from hpcpipe.stage import Input, OutputFile, Shard, ShardStopped, Stage
+
+logger = logging.getLogger(__name__)
+
+
+class AttemptLostError(Exception):
+    """Another worker has taken the next attempt: this one must not publish anything."""
+
+
+class Outcome(NamedTuple):
+    """What became of an attempt.
+
+    Attributes:
+        kind: ``done``; ``failed`` is charged to the shard; ``released`` and ``environment`` are
+            not; ``lost`` means that another worker has the shard now.
+        outputs: finished files.
+        stats: counters.
+        error: the exception behind a failure.
+        seconds: how long it took.
+    """
+
+    kind: Literal["done", "failed", "released", "environment", "lost"]
+    outputs: tuple[OutputFile, ...] = ()
+    stats: dict[str, int | float] = {}  # noqa: RUF012 - never written to
+    error: BaseException | None = None
+    seconds: float = 0.0
+
+
+def attempt_shard(
+    work: Callable[[], None], ctx: ShardContext, fence: Callable[[], bool]
+) -> Outcome:
+    """Do one attempt.
+
+    Args:
+        work: processes the shard through `ctx`.
+        ctx: collects its outputs.
+        fence: whether the attempt is still this worker's.
+
+    Returns:
+        What became of it.
+
+    Raises:
+        KeyboardInterrupt: the user's terminal interrupted it; nothing was published.
+        SetupError: the worker cannot go on, whatever the shard.
+    """
+
+    def check_fence() -> None:
+        if not fence():
+            raise AttemptLostError
+
+    started = time.monotonic()
+    outcome = Outcome("released")
+    try:
+        work()
+        outputs = ctx.commit(check_fence)
+        outcome = Outcome("done", outputs, ctx.stats)
+    except ShardStopped:
+        outcome = Outcome("released")
+    except AttemptLostError:
+        outcome = Outcome("lost")
+    except SetupError:
+        raise
+    except Exception as error:
+        # A takeover removes our temporary files, which then looks like a failure of ours.
+        kind = _failure(error) if fence() else "lost"
+        outcome = Outcome(kind, error=error)
+    finally:
+        _discard(ctx)
+    return outcome._replace(seconds=time.monotonic() - started)
+
+
+def process_shard(stage: Stage, shard: Shard, ctx: ShardContext, state: Any) -> None:
+    """Process one shard after checking that its inputs are the planned ones.
+
+    Args:
+        stage: the stage.
+        shard: the shard.
+        ctx: its context.
+        state: what the stage's setup made.
+
+    Raises:
+        BadInputError: an input is missing, changed since planning, or at fault.
+        Exception: whatever the stage raises.
+    """
+    for planned in shard.inputs:
+        _check_input(planned)
+    stage.process(shard, ctx, state)
+
+
+def _check_input(planned: Input) -> None:
+    now = stat_input(planned.path)
+    if now.size_bytes != planned.size_bytes or now.version != planned.version:
+        raise BadInputError(
+            f"{planned.path} changed since the plan was made "
+            f"({planned.size_bytes} bytes then, {now.size_bytes} now). "
+            "Put the old file back and retry, or launch again with extend=true to redo it"
+        )
+
+
+def _failure(error: Exception) -> Literal["failed", "environment"]:
+    return "environment" if is_environment_error(error) else "failed"
+
+
+def _discard(ctx: ShardContext) -> None:
+    try:
+        ctx.discard()
+    except OSError as error:
+        logger.warning("could not remove what an attempt left: %s", error)

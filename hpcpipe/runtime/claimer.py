@@ -1,0 +1,238 @@
+"""Decides which block a worker works on next, and takes over what dead workers left.
+
+A worker goes over the pending blocks in an order of its own, larger shards first, until nothing
+can be claimed. Then it looks at the owners of what is left: blocks of dead owners are taken
+over; once all owners are seen to be alive it is done.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from hpcpipe.manifest.claims import Claims
+from hpcpipe.manifest.heartbeat import Identity, OwnerWatch
+from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
+from hpcpipe.manifest.state import RunState
+
+logger = logging.getLogger(__name__)
+
+MAX_BACKOFF_S = 300.0
+_MISSES_BEFORE_REFRESH = 64
+
+
+class Claim(NamedTuple):
+    """An attempt on a block that is this worker's.
+
+    Attributes:
+        block: block name.
+        attempt: number of the attempt.
+        shards: ids of its pending shards.
+    """
+
+    block: str
+    attempt: int
+    shards: list[str]
+
+
+class Waits(NamedTuple):
+    """Times that decide how long a worker waits, in seconds."""
+
+    linger_s: float
+    poll_s: float
+    backoff_s: float
+
+
+class Claimer:
+    """Claims blocks for one worker."""
+
+    def __init__(
+        self,
+        state: RunState,
+        reader: JournalReader,
+        claims: Claims,
+        watch: OwnerWatch,
+        waits: Waits,
+        own_name: str,
+        record: Callable[[Event], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Start without claims.
+
+        Args:
+            state: the run's state, kept up to date from here on.
+            reader: reader of the journals that `state` was made of.
+            claims: takes the claims.
+            watch: tells dead owners from live ones.
+            waits: how long to wait for what.
+            own_name: name of this worker, whose own events are applied by the caller.
+            record: writes to this worker's journal.
+            should_stop: whether to claim nothing more.
+
+        Raises:
+            Nothing.
+        """
+        self._state = state
+        self._reader = reader
+        self._claims = claims
+        self._watch = watch
+        self._waits = waits
+        self._own_name = own_name
+        self._record = record
+        self._should_stop = should_stop
+        self._not_before: dict[str, float] = {}
+        self._owners: dict[tuple[str, int], Identity] = {}
+        self._idle_since: float | None = None
+
+    def claim(self, order: Callable[[], list[str]]) -> Iterator[Claim]:
+        """Claim blocks until nothing is left to claim.
+
+        Args:
+            order: gives the blocks to go over, in this worker's order; asked again once all of
+                them are ended, so that shards reset meanwhile are seen.
+
+        Yields:
+            One claim at a time; the caller has ended it when it asks for the next.
+
+        Raises:
+            OSError: the run directory fails.
+        """
+        blocks = order()
+        while blocks:
+            left, num_claimed, misses = [], 0, 0
+            for block in blocks:
+                if self._should_stop():
+                    return
+                claim = self._try(block)
+                if claim is not None:
+                    num_claimed, misses = num_claimed + 1, 0
+                    self._idle_since = None
+                    yield claim
+                else:
+                    misses += 1
+                    if misses % _MISSES_BEFORE_REFRESH == 0:
+                        self.refresh()
+                left.append(block)
+            self.refresh()
+            blocks = [block for block in left if self._pending(block)] or order()
+            if blocks and not num_claimed and not self._wait(blocks):
+                return
+
+    def refresh(self) -> None:
+        """Read what other workers have written. Raises OSError."""
+        self.apply(event for name, event in self._reader.read() if name != self._own_name)
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Take in events, and hold blocks back that just failed. Raises nothing."""
+        now = time.monotonic()
+        for event in events:
+            self._state.apply((event,))
+            block = self._state.block_name(event.shard) if event.event == "failed" else ""
+            if event.event == "closed" and event.error:
+                block = event.block
+            if block:
+                delay_s = min(self._waits.backoff_s * 2 ** (event.attempt - 1), MAX_BACKOFF_S)
+                self._not_before[block] = max(self._not_before.get(block, 0.0), now + delay_s)
+
+    def fence(self, claim: Claim) -> bool:
+        """Tell whether an attempt is still this worker's: nobody has taken the next one."""
+        return not self._claims.exists(claim.block, claim.attempt + 1)
+
+    def _pending(self, block: str) -> list[str]:
+        if block == FINALIZE:
+            ids = [FINALIZE]
+        else:
+            ids = [self._state.plan.ids[index] for index in self._state.plan.block(int(block))]
+        return [shard_id for shard_id in ids if self._state.status(shard_id) == "pending"]
+
+    def _try(self, block: str) -> Claim | None:
+        pending = self._pending(block)
+        if not pending or time.monotonic() < self._not_before.get(block, 0.0):
+            return None
+        attempt = self._state.next_attempt(block)
+        if (block, attempt) in self._owners or not self._claims.take(block, attempt):
+            return None
+        return Claim(block, attempt, pending)
+
+    def _wait(self, blocks: list[str]) -> bool:
+        """Look at what holds the blocks up; False once there is nothing to wait for."""
+        now = time.monotonic()
+        self._idle_since = self._idle_since or now
+        delayed = [block for block in blocks if now < self._not_before.get(block, 0.0)]
+        views = {self._look(block) for block in blocks if block not in delayed}
+        if "free" in views:
+            return True
+        if not delayed and (views == {"beating"} or now - self._idle_since > self._waits.linger_s):
+            return False
+        pause_s = self._waits.poll_s
+        if delayed:
+            pause_s = min(pause_s, max(min(map(self._not_before.__getitem__, delayed)) - now, 0))
+        until = now + pause_s
+        while time.monotonic() < until and not self._should_stop():
+            time.sleep(min(0.1, pause_s))
+        self.refresh()
+        return True
+
+    def _look(self, block: str) -> str:
+        attempt = self._state.next_attempt(block)
+        owner = self._owner(block, attempt)
+        if owner is None:
+            return "free"
+        view = self._watch.check(owner)
+        if view != "stale":
+            return view
+        logger.warning(
+            "taking over block %s from %s on %s: attempt %d is lost",
+            *(block, owner.label, owner.node or owner.host, attempt),
+        )
+        lost = Event(
+            event="lost",
+            attempt=attempt,
+            block=block,
+            owner=owner.name,
+            host=owner.node or owner.host,
+            at=time.time(),
+        )
+        self._record(lost)
+        return "free"
+
+    def _owner(self, block: str, attempt: int) -> Identity | None:
+        known = self._owners.get((block, attempt))
+        if known is not None:
+            return known
+        data = self._claims.read(block, attempt)
+        if data is None:
+            return None
+        try:
+            owner = msgspec.json.decode(data, type=Identity)
+        except msgspec.DecodeError:
+            # Written without links by a worker that died over it: its lease must run out.
+            name = f"unreadable-{block}.{attempt}"
+            owner = Identity(
+                name=name, label=name, host="?", node="", machine="", pid=0, start_ticks=0
+            )
+        self._owners[block, attempt] = owner
+        return owner
+
+
+def stripe(blocks: list[str], index: int, num_workers: int) -> list[str]:
+    """Order blocks for one worker: its own stripe first, then the others'.
+
+    Args:
+        blocks: all blocks, in the order they are wanted.
+        index: the worker's index among all workers.
+        num_workers: number of workers.
+
+    Returns:
+        The same blocks; workers of different index begin at different ones.
+
+    Raises:
+        Nothing.
+    """
+    return [
+        b
+        for first in range(num_workers)
+        for b in blocks[(index + first) % num_workers :: num_workers]
+    ]

@@ -1,0 +1,217 @@
+"""What a stage is handed while it works: the contexts of ``stage.py``, made real."""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hpcpipe.errors import ConfigError
+from hpcpipe.manifest.journal import FINALIZE
+from hpcpipe.manifest.plan import Plan
+from hpcpipe.runtime.outputs import OutputFolder, StagedFile
+from hpcpipe.stage import OutputFile, Shard, ShardResult
+
+
+def artifact_path(folder: Path, name: str) -> Path:
+    """Path of an artifact.
+
+    Args:
+        folder: ``RUN_DIR/artifacts``.
+        name: a plain file name.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: the name is no plain file name.
+    """
+    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+        raise ConfigError(f"artifact name {name!r}: it must be a plain, visible file name")
+    return folder / name
+
+
+def shard_seed(shard_id: str) -> int:
+    """Seed of a shard: the first 8 bytes of the SHA-256 of its id. Raises nothing."""
+    return int.from_bytes(hashlib.sha256(shard_id.encode()).digest()[:8], "big")
+
+
+class SetupContext:
+    """What `Stage.setup` is handed.
+
+    Attributes:
+        device: device this worker is to use.
+        scratch: node-local folder of this worker.
+    """
+
+    def __init__(self, device: str, scratch: Path, artifacts: Path) -> None:
+        """Hold what is given. Raises nothing."""
+        self.device = device
+        self.scratch = scratch
+        self._artifacts = artifacts
+
+    def artifact(self, name: str) -> Path:
+        """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""
+        return artifact_path(self._artifacts, name)
+
+
+class ShardContext:
+    """What `Stage.process` is handed; collects the outputs and counters of one attempt.
+
+    Attributes:
+        attempt: number of this attempt, from 1.
+        seed: depends on the shard id only.
+        stats: counters so far.
+        num_samples: samples said to be done.
+        progress_at: monotonic time of the last sign of progress, in seconds.
+    """
+
+    def __init__(
+        self,
+        shard_id: str,
+        attempt: int,
+        folder: OutputFolder,
+        scratch_root: Path,
+        artifacts: Path,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Begin an attempt.
+
+        Args:
+            shard_id: the shard.
+            attempt: its number.
+            folder: where outputs go.
+            scratch_root: node-local folder of the worker.
+            artifacts: ``RUN_DIR/artifacts``.
+            should_stop: whether the worker was told to stop.
+
+        Raises:
+            Nothing.
+        """
+        self.attempt = attempt
+        self.seed = shard_seed(shard_id)
+        self.stats: dict[str, int | float] = {}
+        self.num_samples = 0
+        self.progress_at = time.monotonic()
+        self._folder = folder
+        self._files: dict[str, StagedFile] = {}
+        self._scratch_root = scratch_root
+        self._scratch: Path | None = None
+        self._artifacts = artifacts
+        self._should_stop = should_stop
+
+    @property
+    def should_stop(self) -> bool:
+        """True once the worker was told to stop."""
+        return self._should_stop()
+
+    @property
+    def scratch(self) -> Path:
+        """A node-local folder of this attempt, made when first asked for. Raises OSError."""
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="shard-", dir=self._scratch_root))
+        return self._scratch
+
+    def output(self, name: str) -> StagedFile:
+        """Open a staged output.
+
+        Args:
+            name: final path relative to the output folder.
+
+        Returns:
+            The file to write to.
+
+        Raises:
+            ConfigError: the name leaves the output folder, or was opened already.
+            OSError: it cannot be created.
+        """
+        if name in self._files:
+            raise ConfigError(f"output {name!r} was opened twice by one shard")
+        scratch = self.scratch if self._folder.remote else self._scratch_root
+        self._files[name] = self._folder.stage(name, self.attempt, scratch)
+        return self._files[name]
+
+    def count(self, name: str, number: int | float = 1) -> None:
+        """Add to a counter that is summed over the run. Raises nothing."""
+        self.stats[name] = self.stats.get(name, 0) + number
+
+    def progress(self, num_samples: int) -> None:
+        """Say how many samples of this shard are done; holds off ``shard_timeout_s``."""
+        self.num_samples = num_samples
+        self.progress_at = time.monotonic()
+
+    def artifact(self, name: str) -> Path:
+        """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""
+        return artifact_path(self._artifacts, name)
+
+    def commit(self, fence: Callable[[], None]) -> tuple[OutputFile, ...]:
+        """Publish all outputs.
+
+        Args:
+            fence: raises where the attempt is not ours any more.
+
+        Returns:
+            The records for the manifest.
+
+        Raises:
+            OSError: an output cannot be made durable or be renamed.
+            TransientShardError: a remote output did not arrive whole.
+        """
+        files = list(self._files.values())
+        self._folder.publish(files, fence)
+        return tuple(file.record() for file in files)
+
+    def discard(self) -> None:
+        """Remove what is left of the attempt: temporary files and scratch. Raises OSError."""
+        for file in self._files.values():
+            file.close(sync=False)
+            file.temp.unlink(missing_ok=True)
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+class FinalizeContext(ShardContext):
+    """What `Stage.finalize` is handed: a shard context that also sees the whole run."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        results: dict[str, ShardResult],
+        attempt: int,
+        folder: OutputFolder,
+        scratch_root: Path,
+        artifacts: Path,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        """Begin an attempt.
+
+        Args:
+            plan: the run's plan.
+            results: finished shards by id.
+            attempt: its number.
+            folder: where outputs go.
+            scratch_root: node-local folder of the worker.
+            artifacts: ``RUN_DIR/artifacts``.
+            should_stop: whether the worker was told to stop.
+
+        Raises:
+            Nothing.
+        """
+        super().__init__(FINALIZE, attempt, folder, scratch_root, artifacts, should_stop)
+        self._plan = plan
+        self._results = results
+
+    def shards(self) -> Iterator[Shard]:
+        """The plan, in order. Raises nothing."""
+        return self._plan.shards()
+
+    def result(self, shard_id: str) -> ShardResult | None:
+        """The result of one shard; None for one that is quarantined. Raises KeyError."""
+        if self._plan.index(shard_id) is None:
+            raise KeyError(shard_id)
+        return self._results.get(shard_id)
+
+    def open_path(self, output: OutputFile) -> str:
+        """Absolute path or URL of a finished output. Raises nothing."""
+        return self._folder.open_path(output.path)

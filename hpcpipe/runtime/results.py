@@ -1,0 +1,150 @@
+"""What a run has made, read from its journals, and whether it is still there as recorded."""
+
+import os
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from hpcpipe.config import Config
+from hpcpipe.formats.remote import filesystem, is_remote
+from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
+from hpcpipe.manifest.plan import Plan
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.outputs import CHECKSUMS, COPY_BYTES, OutputFolder
+from hpcpipe.stage import OutputFile, ShardResult
+
+
+class Finding(NamedTuple):
+    """One recorded output that is not as recorded.
+
+    Attributes:
+        shard_id: its shard.
+        path: path or URL.
+        problem: what is wrong.
+        detail: expected and found.
+    """
+
+    shard_id: str
+    path: str
+    problem: Literal["missing", "size", "checksum", "unreadable"]
+    detail: str
+
+
+def open_state(run: RunDir, config: Config) -> tuple[RunState, JournalReader]:
+    """Read plan and journals of a run.
+
+    Args:
+        run: the run directory.
+        config: its config.
+
+    Returns:
+        The state, and the reader to go on with.
+
+    Raises:
+        PlanError: the plan is damaged.
+        OSError: a file cannot be read.
+    """
+    plan = Plan(run.path, run.info.block_size)
+    state = RunState(plan, config.run.max_attempts, config.run.max_lost)
+    reader = JournalReader(run.journal)
+    state.apply(event for _, event in reader.read())
+    return state, reader
+
+
+def collect_results(run: RunDir, state: RunState) -> dict[str, ShardResult]:
+    """Read the results that count: those of each done shard's highest attempt.
+
+    Args:
+        run: the run directory.
+        state: its state.
+
+    Returns:
+        Results by shard id, `FINALIZE` among them where it is done.
+
+    Raises:
+        OSError: a journal cannot be read.
+    """
+    results = {}
+    for _, event in JournalReader(run.journal).read():
+        if event.event == "done" and counts(state, event):
+            results[event.shard] = ShardResult(event.shard, event.outputs, event.stats)
+    return results
+
+
+def counts(state: RunState, event: Event) -> bool:
+    """Whether a ``done`` event is the one that counts for its shard. Raises nothing."""
+    return state.done.get(event.shard) == event.attempt
+
+
+def check_outputs(
+    folder: OutputFolder, results: Iterable[ShardResult], *, deep: bool
+) -> Iterable[Finding]:
+    """Compare recorded outputs with what is there.
+
+    Args:
+        folder: the run's output folder.
+        results: the results to look at.
+        deep: read every file and compare its checksum, too.
+
+    Yields:
+        One finding for every output that is not as recorded.
+
+    Raises:
+        OSError: the filesystem fails.
+    """
+    for result in results:
+        for output in result.outputs:
+            found = _check(folder.open_path(output.path), output, deep=deep)
+            if found is not None:
+                yield Finding(result.shard_id, folder.open_path(output.path), *found)
+
+
+def _check(
+    path: str, output: OutputFile, *, deep: bool
+) -> tuple[Literal["missing", "size", "checksum", "unreadable"], str] | None:
+    try:
+        size_bytes = _size_bytes(path)
+    except FileNotFoundError:
+        return "missing", "there is no such file"
+    except PermissionError as error:
+        return "unreadable", str(error)
+    if size_bytes != output.size_bytes:
+        return "size", f"{size_bytes} bytes, {output.size_bytes} were recorded"
+    if deep:
+        checksum = file_checksum(path, output.checksum.partition(":")[0])
+        if checksum != output.checksum:
+            return "checksum", f"{checksum}, {output.checksum} was recorded"
+    return None
+
+
+def _size_bytes(path: str) -> int:
+    if not is_remote(path):
+        return os.stat(path).st_size
+    fs, name = filesystem(path)
+    return int(fs.info(name)["size"])
+
+
+def file_checksum(path: str, algorithm: str) -> str:
+    """Compute a file's content checksum.
+
+    Args:
+        path: path or URL.
+        algorithm: one of `CHECKSUMS`.
+
+    Returns:
+        ``algorithm:hexdigest``.
+
+    Raises:
+        KeyError: the algorithm is unknown.
+        OSError: the file cannot be read.
+    """
+    hasher = CHECKSUMS[algorithm]()
+    if is_remote(path):
+        fs, name = filesystem(path)
+        stream = fs.open(name, "rb", block_size=8 * COPY_BYTES)
+    else:
+        stream = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below, with the remote one
+    with stream:
+        while data := stream.read(4 * COPY_BYTES):
+            hasher.update(data)
+    return f"{algorithm}:{hasher.hexdigest()}"
