@@ -9,102 +9,47 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-import hpcpipe.resolve as resolve
+from hpcpipe import resolve, stored
 from hpcpipe.convert import MISSING, build, convert, convert_fields, field_types, unknown_key
 from hpcpipe.errors import ConfigError
-from hpcpipe.stage import Location, Stage
+from hpcpipe.options import (
+    LAUNCHERS,
+    Launcher,
+    LocalLauncher,
+    Paths,
+    Resources,
+    RunOptions,
+    ScriptLauncher,
+    Site,
+    SlurmLauncher,
+    TopLevel,
+)
+from hpcpipe.stage import Stage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+__all__ = [
+    "Config",
+    "Launcher",
+    "LocalLauncher",
+    "Resources",
+    "RunOptions",
+    "ScriptLauncher",
+    "Site",
+    "SlurmLauncher",
+    "from_omegaconf",
+    "load",
+]
 
 T = TypeVar("T")
 
 CONFIG_FILE = "config.yaml"
 """Name of the stored configuration in a run directory."""
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Seconds = Annotated[float, msgspec.Meta(ge=0)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How shards are run, whatever the stage; values in ``conf/config.yaml`` under ``run:``."""
-
-    checksum: Literal["xxh3_128", "sha256"]
-    max_attempts: Positive
-    max_lost: Positive
-    backoff_s: Seconds
-    lease_s: Seconds
-    heartbeat_s: Seconds
-    linger_s: Seconds
-    shard_timeout_s: Seconds | None
-    max_env_failures: Positive
-    max_failed_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)]
-    scratch: Location | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """What one worker needs; values in ``conf/resources/``."""
-
-    cpus: Positive
-    gpus: Count
-    mem_gb: Annotated[float, msgspec.Meta(gt=0)] | None
-    time_min: Positive
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What the cluster wants to hear; values in ``conf/site/``."""
-
-    partition: str | None
-    account: str | None
-    qos: str | None
-    setup: list[str]
-    slurm: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlurmLauncher:
-    """Workers as one SLURM array; values in ``conf/launcher/slurm.yaml``."""
-
-    kind: Literal["slurm"]
-    array_size: Positive
-    max_parallel: Positive | None
-    min_shards_per_worker: Positive
-    slurm: dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalLauncher:
-    """Workers on this machine; values in ``conf/launcher/local.yaml``."""
-
-    kind: Literal["local"]
-    num_workers: Positive
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScriptLauncher:
-    """Writes the sbatch file and submits nothing; values in ``conf/launcher/script.yaml``."""
-
-    kind: Literal["script"]
-    array_size: Positive
-    max_parallel: Positive | None
-    min_shards_per_worker: Positive
-    path: Location | None
-
-
-Launcher = SlurmLauncher | LocalLauncher | ScriptLauncher
-LAUNCHERS: dict[str, type[Launcher]] = {
-    "slurm": SlurmLauncher,
-    "local": LocalLauncher,
-    "script": ScriptLauncher,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,26 +102,6 @@ class Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Paths:
-    runs: Location
-    code: Location
-
-
-@dataclass(frozen=True, kw_only=True)
-class _TopLevel:
-    paths: _Paths
-    run_name: str | None
-    run_dir: Location | None
-    limit: Positive | None
-    extend: bool
-    adopt: bool
-    wait: bool
-    run: RunOptions
-    resources: Resources
-    site: Site
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Identity:
     """The stage's options and what follows from them alone."""
 
@@ -201,11 +126,12 @@ def from_omegaconf(cfg: "DictConfig", stage_name: str) -> Config:
     return _make(cfg, stage_name, None)
 
 
-def load(run_dir: Path) -> Config:
+def load(run_dir: Path, name: str = CONFIG_FILE) -> Config:
     """Read the configuration that is stored in a run directory.
 
     Args:
         run_dir: the run directory; it may have been moved since.
+        name: the file in it: the run's own, or one launch's (``launches/N.yaml``).
 
     Returns:
         The configuration as it was when the run was made, at this `run_dir`.
@@ -215,7 +141,7 @@ def load(run_dir: Path) -> Config:
     """
     from omegaconf import DictConfig, OmegaConf
 
-    path = run_dir / CONFIG_FILE
+    path = run_dir / name
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as err:
@@ -233,8 +159,8 @@ def load(run_dir: Path) -> Config:
 
 def _make(cfg: "DictConfig", stage_name: str, loaded_from: str | None) -> Config:
     cfg = resolve.editable(cfg)
-    _check_top_level(cfg)
-    paths = _section(_Paths, cfg, "paths")
+    _check_top_level(cfg, stage_name)
+    paths = _section(Paths, cfg, "paths")
     cls = resolve.stage_class(cfg.stage.get("_target_"), paths.code)
     run_name_given, run_dir_given = (
         cfg.get("run_name") is not None,
@@ -246,8 +172,8 @@ def _make(cfg: "DictConfig", stage_name: str, loaded_from: str | None) -> Config
         label = identity.fingerprint[:8]
         if run_name_given or output is not None:
             label = f"{resolve.plain(cfg, 'run_name')}-{label}"
-        cfg.run_dir = resolve.escaped(f"{paths.runs}/{stage_name}/{label}")
-    top = _section(_TopLevel, cfg)
+        cfg.run_dir = stored.escaped(f"{paths.runs}/{stage_name}/{label}")
+    top = _section(TopLevel, cfg)
     launcher = _launcher(cfg)
     run_dir = loaded_from or str(top.run_dir)
     return Config(
@@ -324,7 +250,7 @@ def _launcher(cfg: "DictConfig") -> Launcher:
     return build(LAUNCHERS[kind], resolve.absolute(values, LAUNCHERS[kind]), "launcher")
 
 
-def _run_name(top: _TopLevel) -> str:
+def _run_name(top: TopLevel) -> str:
     name = top.run_name or ""
     if not re.fullmatch(r"\w[\w.+=@,-]{0,99}", name, re.ASCII):
         raise ConfigError(
@@ -334,12 +260,14 @@ def _run_name(top: _TopLevel) -> str:
     return name
 
 
-def _check_top_level(cfg: "DictConfig") -> None:
+def _check_top_level(cfg: "DictConfig", stage_name: str) -> None:
     from omegaconf import DictConfig
 
-    valid = ["stage", "launcher", *field_types(_TopLevel)]
+    valid = ["stage", "launcher", *field_types(TopLevel)]
     if problems := [unknown_key(str(key), valid, "") for key in cfg if key not in valid]:
         raise ConfigError("\n".join(problems))
+    if not re.fullmatch(r"\w[\w-]*", stage_name):
+        raise ConfigError(f"stage={stage_name}: not the plain name of a stage")
     if not isinstance(cfg.get("stage"), DictConfig):
         raise ConfigError("stage is required: choose one with stage=NAME")
 
@@ -348,15 +276,15 @@ def _text(
     cfg: "DictConfig",
     stage_name: str,
     identity: _Identity,
-    top: _TopLevel,
+    top: TopLevel,
     launcher: Launcher,
     run_dir_given: bool,
 ) -> str:
     from omegaconf import OmegaConf
 
     final = {"stage": identity.options, "launcher": launcher, **vars(top)}
-    stored = {"stage_name": stage_name} | resolve.escaped(msgspec.to_builtins(final))
+    tree = {"stage_name": stage_name} | stored.escaped(msgspec.to_builtins(final))
     for key in ("stage", "launcher", "run", "resources", "site"):
-        stored[key] = resolve.storable(cfg[key], msgspec.to_builtins(final[key]))
-    stored["run_dir"] = stored["run_dir"] if run_dir_given else None
-    return OmegaConf.to_yaml(OmegaConf.create(stored))
+        tree[key] = stored.storable(cfg[key], msgspec.to_builtins(final[key]))
+    tree["run_dir"] = tree["run_dir"] if run_dir_given else None
+    return OmegaConf.to_yaml(OmegaConf.create(tree))

@@ -23,7 +23,14 @@ MISSING = "???"
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGTP]i?)?B")
 _SIZE_PREFIXES = ["k", "M", "G", "T", "P"]
-_NAMES = {type(None): "null", list: "a list", tuple: "a list", dict: "a mapping", Any: "anything"}
+_NAMES = {
+    type(None): "null",
+    list: "a list",
+    tuple: "a list",
+    dict: "a mapping",
+    Any: "anything",
+    bool: "true or false",
+}
 
 
 def build(cls: type[T], values: Any, where: str) -> T:
@@ -211,6 +218,8 @@ def _has_default(field: "dataclasses.Field[Any]") -> bool:
 def _explain(message: str, value: Any, hint: Any, where: str) -> str:
     reason, _, inner = message.partition(" - at `$")
     index = inner.rstrip("`")
+    if "..." in index:  # msgspec does not say which entry of a mapping it was
+        return f"{where}: an entry of it is wrong: {reason.replace('`', '').lower()}"
     bad = _dig(value, index)
     got = "null" if bad is None else f"{type(bad).__name__} {bad!r}"
     bound = re.search(r"`\w+` ([<>]=? \S+)", reason)
@@ -238,6 +247,6 @@ def _describe(hint: Any) -> str:
         if typing.get_origin(bare) is Literal:
             names += [str(choice) for choice in typing.get_args(bare)]
             continue
-        bare = typing.get_origin(bare) or bare
+        bare = dict if dataclasses.is_dataclass(bare) else typing.get_origin(bare) or bare
         names.append(_NAMES.get(bare) or str(getattr(bare, "__name__", bare)))
     return " or ".join(names)

@@ -3,7 +3,6 @@
 The helpers of `hpcpipe.config`. OmegaConf is imported inside functions, Hydra never.
 """
 
-import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -13,7 +12,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hpcpipe.convert import MISSING, field_types, union_arms
@@ -21,7 +20,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.stage import PATH, TUNING, Stage
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig, ListConfig
+    from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
 
@@ -224,78 +223,3 @@ def stage_class(target: Any, code: str) -> type[Stage]:
             f"hpcpipe.stage.Stage" + ("" if cls else f" (the module has no {class_name})")
         )
     return cls
-
-
-@contextlib.contextmanager
-def _environment_reads() -> Iterator[list[str]]:
-    from omegaconf import OmegaConf
-    from omegaconf.resolvers import oc
-
-    names: list[str] = []
-
-    def read(name: str, *default: Any) -> Any:
-        names.append(name)
-        return oc.env(name, *default)
-
-    OmegaConf.register_new_resolver("oc.env", read, replace=True)
-    try:
-        yield names
-    finally:
-        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
-
-
-def storable(node: "DictConfig | ListConfig", final: Any) -> Any:
-    """Give the values to store: final ones, but nothing that was read from the environment.
-
-    Args:
-        node: composed values, interpolations and all.
-        final: the same tree with final plain values.
-
-    Returns:
-        Plain tree in which leaves that depend on ``oc.env`` are still interpolations.
-
-    Raises:
-        Nothing beyond what resolving `node` once before would have raised.
-    """
-    from omegaconf import OmegaConf
-
-    stored: Any = OmegaConf.to_container(node, resolve=False)
-    for key in range(len(stored)) if isinstance(stored, list) else list(stored):
-        raw = stored[key]
-        if isinstance(final, dict) and key not in final:
-            continue
-        if isinstance(raw, dict | list):
-            stored[key] = storable(node[key], final[key])
-            continue
-        with _environment_reads() as reads:
-            value = node[key]
-        stored[key] = _anchored(raw, value, final[key]) if reads else escaped(final[key])
-    return stored
-
-
-def _anchored(raw: str, value: Any, final: Any) -> str:
-    """Put in front of an interpolation what made its relative path absolute."""
-    if not isinstance(value, str) or value == final or value.startswith(("~", "file:")):
-        return raw
-    return f"{escaped(os.getcwd())}/{raw}"
-
-
-def escaped(value: Any) -> Any:
-    r"""Escape text that would read as an interpolation once stored.
-
-    Args:
-        value: plain value; only strings, also within lists and dicts, are touched.
-
-    Returns:
-        The value, ``${`` written as ``\${``.
-
-    Raises:
-        Nothing.
-    """
-    if isinstance(value, str):
-        return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", value)
-    if isinstance(value, list):
-        return [escaped(item) for item in value]
-    if isinstance(value, dict):
-        return {key: escaped(item) for key, item in value.items()}
-    return value

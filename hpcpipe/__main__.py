@@ -1,0 +1,93 @@
+"""The command line: verbs and help by the standard library, the rest by Hydra in ``app.py``.
+
+Imports nothing heavy at module level; ``--help`` has to answer at once.
+"""
+
+import importlib
+import os
+import sys
+import traceback
+
+VERBS = {
+    "status": "how far runs are: counts, rate, failures and the logs to open",
+    "logs": "print the log of a worker or of a shard",
+    "retry": "make failed shards pending again",
+    "verify": "check every recorded output: there, right size, right content",
+    "cancel": "stop a run's workers, at once or after the shards at hand",
+    "work": "be one worker of a run (for plain sbatch)",
+    "clean": "remove temporary files, old logs and pickles of a run",
+    "stages": "list the stages, one line each",
+}
+"""Verb -> its line in ``--help``; each is ``hpcpipe.cli.VERB`` with ``main(argv) -> int``."""
+
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None means those of this process.
+
+    Returns:
+        Exit code: 0 done, 2 configuration, 3 shards quarantined, 4 incomplete, 130 interrupted.
+
+    Raises:
+        Nothing; errors are printed. With HPCPIPE_DEBUG=1 their tracebacks are printed too.
+    """
+    args = sys.argv[1:] if argv is None else argv
+    from hpcpipe.errors import HpcPipeError
+
+    try:
+        return _dispatch(args)
+    except HpcPipeError as err:
+        return _report(str(err), err.exit_code)
+    except KeyboardInterrupt:
+        return _report("interrupted; the same command resumes", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output is gone; without this the interpreter complains once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as err:
+        return _report(f"{err} (HPCPIPE_DEBUG=1 shows where)", HpcPipeError.exit_code)
+    except Exception:
+        traceback.print_exc()
+        return _report("this is a bug in hpcpipe; please report it with the lines above", EXIT_BUG)
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args:
+        from hpcpipe.cli import usage
+
+        sys.stderr.write(usage.general(VERBS))
+        return 2
+    if args[0] in VERBS:
+        verb = importlib.import_module(f"hpcpipe.cli.{args[0]}")
+        return int(verb.main(args[1:]))
+    if any(arg in ("-h", "--help") for arg in args):
+        from hpcpipe.cli import usage
+
+        sys.stdout.write(usage.for_arguments(args, VERBS))
+        return 0
+    if "--version" in args:
+        import hpcpipe
+
+        sys.stdout.write(f"hpcpipe {hpcpipe.__version__}\n")
+        return 0
+    from hpcpipe.app import main as compose_and_start
+
+    return compose_and_start(args, VERBS)
+
+
+def _report(message: str, exit_code: int) -> int:
+    if os.environ.get("HPCPIPE_DEBUG") == "1" and exit_code != EXIT_BUG:
+        traceback.print_exc()
+    is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    label = "\033[31merror:\033[0m" if is_coloured else "error:"
+    sys.stderr.write(f"{label} {message}\n")
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

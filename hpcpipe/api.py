@@ -1,0 +1,90 @@
+"""hpcpipe from Python: the same composition, checks and launch as the command line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hpcpipe import conf_files, hydra_errors
+from hpcpipe.app import Composed, register_search_path, start_all
+from hpcpipe.arguments import normalised
+from hpcpipe.config import Config, from_omegaconf
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What became of a run that was started from Python.
+
+    Attributes:
+        run_dir: the run directory.
+        exit_code: as the command's: 0 done or submitted, 3 shards quarantined, 4 incomplete.
+    """
+
+    run_dir: Path
+    exit_code: int
+
+
+def run(
+    stage: str,
+    *,
+    launcher: Literal["slurm", "local", "script"] | None = None,
+    overrides: Sequence[str] = (),
+    **stage_options: Any,
+) -> RunResult:
+    """Run a stage, or submit it, as ``python -m hpcpipe stage=NAME`` does.
+
+    Args:
+        stage: name of the stage.
+        launcher: how to start workers; None works in this process.
+        overrides: further ``KEY=VALUE`` settings as on the command line, e.g. ``run_name=first``.
+        stage_options: the stage's options as Python values; nothing needs quoting here.
+
+    Returns:
+        The run directory and the exit code; failed shards raise nothing.
+
+    Raises:
+        HpcPipeError: the options are wrong, or the run cannot be planned or started.
+    """
+    config = compose_run(stage, launcher=launcher, overrides=overrides, **stage_options)
+    mode: Literal["here", "submit"] = "here" if launcher is None else "submit"
+    exit_code = start_all(Composed(mode=mode, configs=[config]))
+    return RunResult(run_dir=Path(config.run_dir), exit_code=exit_code)
+
+
+def compose_run(
+    stage: str,
+    *,
+    launcher: str | None = None,
+    overrides: Sequence[str] = (),
+    **stage_options: Any,
+) -> Config:
+    """Compose and check the configuration of a run without starting it.
+
+    Args:
+        stage: as for `run`.
+        launcher: as for `run`.
+        overrides: as for `run`.
+        stage_options: as for `run`.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: the options are wrong.
+    """
+    import hydra
+    from omegaconf import OmegaConf
+
+    register_search_path()
+    choices = [f"stage={stage}", *map(normalised, overrides)]
+    if launcher is not None:
+        choices.append(f"launcher={launcher}")
+    with (
+        hydra_errors.in_our_words(choices),
+        hydra.initialize_config_dir(str(conf_files.main_dir()), version_base="1.3"),
+    ):
+        cfg = hydra.compose("config", choices)
+    OmegaConf.set_struct(cfg, False)
+    for name, value in stage_options.items():
+        cfg.stage[name] = str(value) if isinstance(value, Path) else value
+    return from_omegaconf(cfg, stage)

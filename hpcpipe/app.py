@@ -1,0 +1,187 @@
+"""From command line arguments to started runs: Hydra composes, `hpcpipe.launch` starts.
+
+The task function that Hydra calls only records what it was given; everything is checked before
+anything is started, and started after Hydra has returned. Hydra is imported inside functions.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hpcpipe import conf_files, hydra_errors
+from hpcpipe.arguments import MULTIRUN_FLAGS, split_arguments
+from hpcpipe.config import Config, SlurmLauncher, from_omegaconf
+from hpcpipe.errors import ConfigError, HpcPipeError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+Mode = Literal["here", "submit"]
+
+
+@dataclass(kw_only=True)
+class Composed:
+    """What Hydra's task function was called with.
+
+    Attributes:
+        mode: start in this process, or start workers.
+        configs: one per run.
+        errors: what was wrong with the others.
+    """
+
+    mode: Mode
+    configs: list[Config] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+
+def main(args: list[str], verbs: Mapping[str, str]) -> int:
+    """Compose and start the runs that the arguments ask for.
+
+    Args:
+        args: flags and overrides in any order.
+        verbs: verb -> help, to recognise a mistyped one.
+
+    Returns:
+        The worst exit code of all runs.
+
+    Raises:
+        HpcPipeError: the configuration is wrong; nothing was started.
+        KeyboardInterrupt: interrupted.
+    """
+    flags, overrides = split_arguments(args, verbs)
+    composed = compose(flags, overrides)
+    for err in composed.errors:
+        if not isinstance(err, HpcPipeError):
+            raise err
+    if composed.errors:
+        raise ConfigError("\n".join(dict.fromkeys(str(err) for err in composed.errors)))
+    _check_distinct(composed.configs)
+    return start_all(composed)
+
+
+def _check_distinct(configs: list[Config]) -> None:
+    for key, name in (("run_dir", "run_dir"), ("output", "stage.output")):
+        values = [getattr(config, key) for config in configs]
+        if repeated := {value for value in values if values.count(value) > 1}:
+            raise ConfigError(
+                f"{name}: several of these runs would use {min(repeated)}. Sweep over options of "
+                f"the stage, and put ${{run_name}} into a {name} that you name"
+            )
+
+
+def compose(flags: list[str], overrides: list[str]) -> Composed:
+    """Let Hydra compose every run that the arguments ask for.
+
+    Args:
+        flags: Hydra's flags; ``--cfg`` prints, and gives no runs.
+        overrides: ``KEY=VALUE``; with ``-m`` commas make a sweep.
+
+    Returns:
+        One configuration or error per run.
+
+    Raises:
+        ConfigError: Hydra refused the arguments.
+    """
+    import hydra
+
+    is_multirun = any(flag in MULTIRUN_FLAGS for flag in flags)
+    composed = Composed(mode="submit" if is_multirun else "here")
+
+    def task(cfg: "DictConfig") -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        # Raising here would print a traceback and, for some types, skip the other runs.
+        try:
+            stage_name = str(HydraConfig.get().runtime.choices["stage"])
+            composed.configs.append(from_omegaconf(cfg, stage_name))
+        except Exception as err:
+            composed.errors.append(err)
+
+    register_search_path()
+    run = hydra.main(
+        config_path=str(conf_files.main_dir()), config_name="config", version_base="1.3"
+    )(task)
+    with tempfile.TemporaryDirectory(prefix="hpcpipe-") as folder:
+        # Hydra wants to write a multirun.yaml with every value; it goes where nobody reads it.
+        sweep_dir = [f"hydra.sweep.dir={hydra_errors.quote_value(folder)}"] if is_multirun else []
+        arguments = [*flags, *sweep_dir, *overrides]
+        with hydra_errors.in_our_words(overrides), _as_process_arguments(arguments):
+            run()
+    return composed
+
+
+@contextlib.contextmanager
+def _as_process_arguments(args: list[str]) -> Iterator[None]:
+    """Hand arguments to Hydra, and have it raise its errors instead of printing them."""
+    saved_args, saved_env = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["hpcpipe", *args]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = saved_args
+        del os.environ["HYDRA_FULL_ERROR"]
+        if saved_env is not None:
+            os.environ["HYDRA_FULL_ERROR"] = saved_env
+
+
+def register_search_path() -> None:
+    """Have Hydra look into the user's own folders before ours.
+
+    ``searchpath`` and ``--config-dir`` come after the main folder, so only a plugin can do it.
+
+    Raises:
+        Nothing.
+    """
+    from hydra.core.config_search_path import ConfigSearchPath
+    from hydra.core.plugins import Plugins
+    from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+    class UserFolders(SearchPathPlugin):
+        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+            for folder in reversed(conf_files.user_dirs()):
+                search_path.prepend(provider="hpcpipe-user", path=f"file://{folder}")
+
+    plugins = Plugins.instance()
+    if not any(cls.__name__ == "UserFolders" for cls in plugins.discover(SearchPathPlugin)):
+        plugins.register(UserFolders)
+
+
+def start_all(composed: Composed) -> int:
+    """Start every run in turn, and follow those that were submitted if asked to.
+
+    Args:
+        composed: checked configurations.
+
+    Returns:
+        The worst exit code.
+
+    Raises:
+        HpcPipeError: the only run could not be started; of several, each failure is printed.
+        KeyboardInterrupt: interrupted.
+    """
+    if not composed.configs:
+        return 0
+    from hpcpipe.launch import start
+
+    codes: list[int] = [0]
+    followed: list[Path] = []
+    for config in composed.configs:
+        try:
+            codes.append(start.start(config, composed.mode))
+        except HpcPipeError as err:
+            if len(composed.configs) == 1:
+                raise
+            sys.stderr.write(f"error: {config.run_name}: {err}\n")
+            codes.append(err.exit_code)
+            continue
+        if config.wait and composed.mode == "submit" and isinstance(config.launcher, SlurmLauncher):
+            followed.append(Path(config.run_dir))
+    if followed:
+        codes.append(start.follow(followed))
+    return max(codes)

@@ -1,0 +1,119 @@
+"""The help texts, made of the YAML files' own comments."""
+
+import textwrap
+
+from hpcpipe import conf_files
+from hpcpipe.convert import unknown_key
+from hpcpipe.errors import ConfigError
+
+_HEAD = """\
+usage: hpcpipe stage=NAME [KEY=VALUE ...]              run a stage in this process
+       hpcpipe stage=NAME [KEY=VALUE ...] -m           submit it as one SLURM array
+       hpcpipe stage=NAME [KEY=VALUE ...] -m launcher=local    N workers on this machine
+       hpcpipe stage=NAME --help                       its options
+       hpcpipe VERB [RUN] [--help]
+
+The same command again resumes a run, or adds workers to one that is going on.
+"""
+_TAIL = """\
+flags: -m, --multirun   start workers; A=1,2 then makes one run for each value
+       --cfg job        print the composed configuration and stop
+       --version        print the version
+A value with commas, braces, brackets or = in it is quoted twice: 'stage.input="/data/{a,b}.tar"'
+"""
+
+
+def general(verbs: dict[str, str]) -> str:
+    """Build the text of ``hpcpipe --help``.
+
+    Args:
+        verbs: verb -> its line.
+
+    Returns:
+        The text, ending in a newline.
+
+    Raises:
+        OSError: hpcpipe's own configuration cannot be read.
+    """
+    stages = {
+        name: conf_files.summary(file.read_text(encoding="utf-8"))
+        for name, file in conf_files.group_files("stage").items()
+    }
+    return "\n".join(
+        [_HEAD, _table("verbs", verbs), _table("stages", stages), _common_options(), _TAIL]
+    )
+
+
+def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
+    """Build the help that fits the other arguments: a stage's options, or the general text.
+
+    Args:
+        args: all arguments.
+        verbs: verb -> its line.
+
+    Returns:
+        The text, ending in a newline.
+
+    Raises:
+        ConfigError: ``stage=NAME`` names no stage.
+        OSError: a configuration file cannot be read.
+    """
+    names = [arg.removeprefix("stage=") for arg in args if arg.startswith("stage=")]
+    if not names:
+        return general(verbs)
+    files = conf_files.group_files("stage")
+    if names[-1] not in files:
+        raise ConfigError(unknown_choice("stage", names[-1]))
+    text = files[names[-1]].read_text(encoding="utf-8")
+    options = conf_files.options(text)
+    return "\n".join(
+        [
+            f"stage={names[-1]}: {conf_files.summary(text)}\n",
+            _option_table("options", options, "stage."),
+            _common_options(),
+        ]
+    )
+
+
+def unknown_choice(group: str, name: str) -> str:
+    """Word the message for a choice that does not exist.
+
+    Args:
+        group: config group, e.g. ``stage``.
+        name: what the user wrote.
+
+    Returns:
+        One line naming the nearest choice and all there are.
+
+    Raises:
+        Nothing.
+    """
+    line = unknown_key(name, conf_files.group_files(group), "")
+    return f"{group}={line.replace('no such option', f'no such {group}')}"
+
+
+def _common_options() -> str:
+    file = conf_files.hidden_main_config() or conf_files.main_dir() / "config.yaml"
+    options = conf_files.options(file.read_text(encoding="utf-8"))
+    return _option_table("common options", [option for option in options if option.value], "")
+
+
+def _option_table(title: str, options: list[conf_files.OptionText], prefix: str) -> str:
+    rows = {}
+    for option in options:
+        value = "VALUE (required)" if option.value == "???" else option.value or "..."
+        rows[f"{prefix}{option.name}={value}"] = option.comment
+    return _table(title, rows)
+
+
+def _table(title: str, rows: dict[str, str]) -> str:
+    width = min(max((len(name) for name in rows), default=0), 32)
+    lines = [f"{title}:"]
+    for name, text in rows.items():
+        wrapped = textwrap.wrap(text, 96 - width) or [""]
+        if len(name) > width:
+            lines.append(f"  {name}")
+            name = ""
+        lines.append(f"  {name:{width}}  {wrapped[0]}".rstrip())
+        lines += [f"  {'':{width}}  {more}" for more in wrapped[1:]]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,168 @@
+"""Where configuration files are looked up, and what their text says about the options.
+
+Reads YAML as text, with the standard library alone: ``--help`` and ``stages`` must answer at
+once. What the values mean is for Hydra and `hpcpipe.config`.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s+(.*))?$")
+_HIDDEN = ("defaults", "_target_", "hydra")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionText:
+    """One top-level key of a YAML file.
+
+    Attributes:
+        name: the key.
+        value: its value as written; "" where it stands on the lines below.
+        comment: its comment, joined to one line; "" without one.
+    """
+
+    name: str
+    value: str
+    comment: str
+
+
+def main_dir() -> Path:
+    """Find the configuration that comes with hpcpipe.
+
+    Returns:
+        ``conf/`` of the checkout, or of the installed package.
+
+    Raises:
+        Nothing.
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def user_dirs() -> list[Path]:
+    """List the user's own configuration folders, the one that counts most first.
+
+    Returns:
+        Those of ``./conf``, ``$HPCPIPE_CONF`` and ``~/.config/hpcpipe`` that exist.
+
+    Raises:
+        Nothing.
+    """
+    candidates = [Path("conf")]
+    if named := os.environ.get("HPCPIPE_CONF"):
+        candidates.append(Path(named).expanduser())
+    candidates.append(Path("~/.config/hpcpipe").expanduser())
+    found: list[Path] = []
+    for candidate in candidates:
+        path = candidate.absolute()
+        if path.is_dir() and path.resolve() != main_dir() and path not in found:
+            found.append(path)
+    return found
+
+
+def hidden_main_config() -> Path | None:
+    """Find a ``config.yaml`` of the user's that is taken instead of hpcpipe's own.
+
+    Returns:
+        The file, or None.
+
+    Raises:
+        Nothing.
+    """
+    files = (path / "config.yaml" for path in user_dirs())
+    return next((file for file in files if file.is_file()), None)
+
+
+def group_files(group: str) -> dict[str, Path]:
+    """List the choices of a config group.
+
+    Args:
+        group: e.g. ``stage``.
+
+    Returns:
+        Name -> file, sorted by name; a user's file hides ours of the same name.
+
+    Raises:
+        Nothing.
+    """
+    found: dict[str, Path] = {}
+    for folder in [*user_dirs(), main_dir()]:
+        for file in (folder / group).glob("*.yaml"):
+            found.setdefault(file.stem, file)
+    return dict(sorted(found.items()))
+
+
+def summary(text: str) -> str:
+    """Give the first comment line of a YAML file, which says what the file is.
+
+    Args:
+        text: the file's text.
+
+    Returns:
+        The line without its ``#``; "" where there is none before the first key.
+
+    Raises:
+        Nothing.
+    """
+    for line in text.splitlines():
+        if line.startswith("#") and not line.startswith("# @package"):
+            return line.lstrip("# ").strip()
+        if line.strip() and not line.startswith("#"):
+            break
+    return ""
+
+
+def options(text: str) -> list[OptionText]:
+    """Read the top-level keys of a YAML file with their comments.
+
+    A comment belongs to a key when it ends the key's line, goes on below it on lines of its own
+    that are indented, or stands right above it (the block that opens the file does not).
+
+    Args:
+        text: the file's text.
+
+    Returns:
+        The options in the file's order, without Hydra's own keys.
+
+    Raises:
+        Nothing.
+    """
+    found: list[OptionText] = []
+    above: list[str] = []
+    lines = text.splitlines()
+    is_opening = True
+    for line in lines:
+        if match := _KEY.match(line):
+            value, comment = _split_comment(match[2] or "")
+            comments = [*above, comment] if not is_opening else [comment]
+            found.append(OptionText(name=match[1], value=value, comment=_join(comments)))
+            above, is_opening = [], False
+        elif line.startswith("#"):
+            above.append(line)
+        elif line.strip().startswith("#") and found:
+            last = found[-1]
+            comment = _join([last.comment, line.strip()])
+            found[-1] = OptionText(name=last.name, value=last.value, comment=comment)
+        else:
+            above, is_opening = [], is_opening and not line.strip() and not above
+    return [option for option in found if option.name not in _HIDDEN]
+
+
+def _join(comments: list[str]) -> str:
+    return " ".join(comment.lstrip("# ").strip() for comment in comments if comment).strip()
+
+
+def _split_comment(rest: str) -> tuple[str, str]:
+    """Split what follows ``key:`` into value and comment, leaving ``#`` in quotes alone."""
+    quote = ""
+    for index, char in enumerate(rest):
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and not rest[:index].strip():
+            quote = char
+        elif char == "#" and (index == 0 or rest[index - 1] in " \t"):
+            return rest[:index].strip(), rest[index:]
+    return rest.strip(), ""

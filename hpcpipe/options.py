@@ -1,0 +1,115 @@
+"""The typed options that are no stage's own: how shards are run, and where.
+
+Types and checks only; the values stand in ``conf/``, each with its comment.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from hpcpipe.stage import Location
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How shards are run, whatever the stage; values in ``conf/config.yaml`` under ``run:``."""
+
+    checksum: Literal["xxh3_128", "sha256"]
+    max_attempts: Positive
+    max_lost: Positive
+    backoff_s: Seconds
+    lease_s: Seconds
+    heartbeat_s: Seconds
+    linger_s: Seconds
+    shard_timeout_s: Seconds | None
+    max_env_failures: Positive
+    max_failed_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    scratch: Location | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What one worker needs; values in ``conf/resources/``."""
+
+    cpus: Positive
+    gpus: Count
+    mem_gb: Annotated[float, msgspec.Meta(gt=0)] | None
+    time_min: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """What the cluster wants to hear; values in ``conf/site/``."""
+
+    partition: str | None
+    account: str | None
+    qos: str | None
+    setup: list[str]
+    slurm: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmLauncher:
+    """Workers as one SLURM array; values in ``conf/launcher/slurm.yaml``."""
+
+    kind: Literal["slurm"]
+    array_size: Positive
+    max_parallel: Positive | None
+    min_shards_per_worker: Positive
+    slurm: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalLauncher:
+    """Workers on this machine; values in ``conf/launcher/local.yaml``."""
+
+    kind: Literal["local"]
+    num_workers: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptLauncher:
+    """Writes the sbatch file and submits nothing; values in ``conf/launcher/script.yaml``."""
+
+    kind: Literal["script"]
+    array_size: Positive
+    max_parallel: Positive | None
+    min_shards_per_worker: Positive
+    path: Location | None
+
+
+Launcher = SlurmLauncher | LocalLauncher | ScriptLauncher
+LAUNCHERS: dict[str, type[Launcher]] = {
+    "slurm": SlurmLauncher,
+    "local": LocalLauncher,
+    "script": ScriptLauncher,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """Folders; values in ``conf/config.yaml`` under ``paths:``."""
+
+    runs: Location
+    code: Location
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopLevel:
+    """All of ``conf/config.yaml`` but the stage and the launcher, whose classes are chosen."""
+
+    paths: Paths
+    run_name: str | None
+    run_dir: Location | None
+    limit: Positive | None
+    extend: bool
+    adopt: bool
+    wait: bool
+    run: RunOptions
+    resources: Resources
+    site: Site
