@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from hpcpipe.formats.npy import HEADER_BYTES, npy_header
+
 Array = npt.NDArray[Any]
 
 ID_DTYPE = np.dtype([("hi", "<u8"), ("lo", "<u8")])
 CHUNK_NUM = 1 << 19
 """Ids handled at once: 8 MiB, and a few times that while they are sorted."""
-_HEADER_BYTES = 128
 
 
 class SortedIds(NamedTuple):
@@ -194,7 +195,7 @@ def _sort_buckets(out: BinaryIO, starts: Array) -> int:
     num_ids = 0
     for start, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
         size = (end - start) * ID_DTYPE.itemsize
-        data = os.pread(out.fileno(), size, _HEADER_BYTES + start * ID_DTYPE.itemsize)
+        data = os.pread(out.fileno(), size, HEADER_BYTES + start * ID_DTYPE.itemsize)
         ids = _sorted_unique(np.frombuffer(data, ID_DTYPE))
         _pwrite(out, ids, num_ids)
         num_ids += len(ids)
@@ -203,18 +204,16 @@ def _sort_buckets(out: BinaryIO, starts: Array) -> int:
 
 def _pwrite(out: BinaryIO, ids: Array, at: int) -> None:
     data = memoryview(ids.tobytes())
-    offset = _HEADER_BYTES + at * ID_DTYPE.itemsize
+    offset = HEADER_BYTES + at * ID_DTYPE.itemsize
     while data:
         done = os.pwrite(out.fileno(), data, offset)
         data, offset = data[done:], offset + done
 
 
 def _write_header(out: BinaryIO, num_ids: int, prefix: str) -> None:
-    fields = [(prefix + name, "<u8") for name in ("hi", "lo")]
-    header = f"{{'descr': {fields}, 'fortran_order': False, 'shape': ({num_ids},), }}".encode()
-    header = header.ljust(_HEADER_BYTES - 11) + b"\n"
-    out.truncate(_HEADER_BYTES + num_ids * ID_DTYPE.itemsize)
+    dtype = np.dtype([(prefix + name, "<u8") for name in ("hi", "lo")])
+    out.truncate(HEADER_BYTES + num_ids * ID_DTYPE.itemsize)
     out.seek(0)
-    out.write(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    out.write(npy_header(dtype, num_ids))
     out.flush()
     os.fsync(out.fileno())

@@ -1,0 +1,80 @@
+"""Runs a stage here and now through the real contexts, without claims or journals."""
+
+from pathlib import Path
+
+from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
+from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.planning import PlanContext
+from hpcpipe.stage import ShardResult
+
+
+class _Plan:
+    def __init__(self, shards):
+        self._shards = {shard.id: shard for shard in shards}
+
+    def shards(self):
+        return iter(self._shards.values())
+
+    def index(self, shard_id):
+        return shard_id if shard_id in self._shards else None
+
+
+class Drive:
+    """One run of a stage in `root`; outputs lie in ``root/out``."""
+
+    def __init__(self, stage, root, output=None):
+        self.stage = stage
+        self.root = Path(root)
+        self.out = output or str(self.root / "out")
+        self.artifacts = self.root / "artifacts"
+        self.scratch = self.root / "scratch"
+        for folder in (self.artifacts, self.scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.folder = OutputFolder(self.out, "xxh3_128")
+        self.results = {}
+        self.state = None
+
+    def plan(self):
+        self.shards = list(self.stage.plan(PlanContext(self.artifacts)))
+        return self.shards
+
+    def process(self, shard):
+        if self.state is None:
+            self.state = self.stage.setup(SetupContext("cpu", self.scratch, self.artifacts))
+        ctx = ShardContext(shard.id, 1, self.folder, self.scratch, self.artifacts, lambda: False)
+        try:
+            self.stage.process(shard, ctx, self.state)
+            outputs = ctx.commit(lambda: None)
+        finally:
+            ctx.discard()
+        self.results[shard.id] = ShardResult(shard.id, outputs, ctx.stats)
+        return self.results[shard.id]
+
+    def finalize(self):
+        ctx = FinalizeContext(
+            _Plan(self.shards),
+            self.results,
+            1,
+            self.folder,
+            self.scratch,
+            self.artifacts,
+            lambda: False,
+        )
+        try:
+            self.stage.finalize(ctx)
+            ctx.commit(lambda: None)
+        finally:
+            ctx.discard()
+
+    def run(self):
+        for shard in self.plan():
+            self.process(shard)
+        self.finalize()
+        return self
+
+    def stats(self):
+        total = {}
+        for result in self.results.values():
+            for name, number in result.stats.items():
+                total[name] = total.get(name, 0) + number
+        return total
