@@ -1,0 +1,165 @@
+"""Edits: new members for the samples of one shard, from loose files or from one tar.
+
+Edits are indexed by a hash of their sample's key, in a few dozen bytes each, and opened when
+their sample comes by. Whether an edit is taken is the stage's matter.
+"""
+
+import contextlib
+import os
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from hpcpipe.errors import BadInputError
+from hpcpipe.formats.edit_origins import Edit, Origin
+from hpcpipe.formats.remote import display
+from hpcpipe.formats.samples import split_key
+
+
+class Edits:
+    """The edits of one shard; a context manager.
+
+    Attributes:
+        path: folder or tar, for messages.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        """Index what there is.
+
+        Args:
+            origin: folder or tar; closed with this object.
+
+        Raises:
+            BadInputError: it cannot be read, or is a damaged tar.
+            OSError: reading failed.
+        """
+        self.path = origin.path
+        self._origin = origin
+        self._extensions: dict[str, int] = {}
+        hashes, places = array("Q"), array("q")
+        self._num_strays = 0
+        for name, offset, size in origin.names():
+            split = split_key(name) if offset >= 0 else None
+            if split is None:
+                self._num_strays += 1
+                continue
+            number = self._extensions.setdefault(split[1], len(self._extensions))
+            hashes.append(_hash(split[0]))
+            places.extend((number, offset, size))
+        self._names = list(self._extensions)
+        unsorted = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)
+        order = np.argsort(unsorted, kind="stable")
+        self._hashes: npt.NDArray[np.uint64] = unsorted[order]
+        table = np.frombuffer(places, np.int64) if places else np.empty(0, np.int64)
+        self._places: npt.NDArray[np.int64] = table.reshape(-1, 3)[order]
+        self._is_matched = np.zeros(len(order), bool)
+
+    def find(self, keys: Sequence[str]) -> list[dict[str, Edit] | None]:
+        """Look up the edits of samples, and note that these samples exist.
+
+        Args:
+            keys: sample keys.
+
+        Returns:
+            For each key its edits by extension in lower case, in the order of extensions, or
+            None where it has none.
+
+        Raises:
+            BadInputError: an edit is there twice.
+        """
+        hashes = np.array([_hash(key) for key in keys], np.uint64)
+        first = np.searchsorted(self._hashes, hashes, "left")
+        last = np.searchsorted(self._hashes, hashes, "right")
+        found: list[dict[str, Edit] | None] = [None] * len(keys)
+        for index in np.flatnonzero(first < last).tolist():
+            found[index] = self._edits(keys[index], int(first[index]), int(last[index]))
+        return found
+
+    def unmatched(self, num_shown: int) -> tuple[int, list[str]]:
+        """Tell which edits belong to no sample that was looked up.
+
+        Args:
+            num_shown: how many to name.
+
+        Returns:
+            Number of keys that matched nothing plus files that are no member of a sample (links
+            too), and the names of the first.
+
+        Raises:
+            BadInputError: the edits cannot be read any more.
+            OSError: reading failed.
+        """
+        left = np.unique(self._hashes[~self._is_matched])
+        total = len(left) + self._num_strays
+        if not total:
+            return 0, []
+        shown: list[str] = []
+        known = set(left[:1_000].tolist())
+        for name, offset, _ in self._origin.names():
+            split = split_key(name) if offset >= 0 else None
+            label = name if split is None else split[0]
+            if (split is None or _hash(split[0]) in known) and label not in shown:
+                shown.append(label)
+                if len(shown) == num_shown:
+                    break
+        return total, shown
+
+    def open(self, edit: Edit) -> contextlib.AbstractContextManager[tuple[int, int, int]]:
+        """Open an edit's content.
+
+        Args:
+            edit: one that `find` gave.
+
+        Returns:
+            A context manager for descriptor, offset and size in bytes.
+
+        Raises:
+            BadInputError: it is gone, may not be read, or is no regular file any more.
+            OSError: reading failed.
+        """
+        return self._origin.open(edit)
+
+    def read(self, edit: Edit) -> bytes:
+        """Read an edit whole.
+
+        Args:
+            edit: one that `find` gave.
+
+        Returns:
+            Its content.
+
+        Raises:
+            BadInputError: as for `open`.
+            OSError: reading failed.
+        """
+        with self.open(edit) as (fd, offset, size):
+            return os.pread(fd, size, offset)
+
+    def close(self) -> None:
+        """Close what is open. Raises OSError."""
+        self._origin.close()
+
+    def __enter__(self) -> "Edits":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _edits(self, key: str, first: int, last: int) -> dict[str, Edit]:
+        self._is_matched[first:last] = True
+        edits: dict[str, Edit] = {}
+        for number, offset, size in self._places[first:last].tolist():
+            extension = self._names[number]
+            edit = Edit(f"{key}.{extension}", extension, offset, size)
+            if edits.setdefault(extension.lower(), edit) is not edit:
+                raise BadInputError(
+                    f"{display(self.path)}: two edits for {edit.name!r}; take one away"
+                )
+        return dict(sorted(edits.items())) if len(edits) > 1 else edits
+
+
+def _hash(key: str) -> int:
+    return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogateescape"))

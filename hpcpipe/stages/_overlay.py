@@ -1,0 +1,266 @@
+"""Overlaying one tar: its samples in order, with edits put in and samples left out.
+
+Members without an edit are copied with their headers as they are, neighbouring ones in one go.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from hpcpipe.errors import SetupError
+from hpcpipe.formats.behind import KeepBehind
+from hpcpipe.formats.edit_origins import Edit, open_origin
+from hpcpipe.formats.edits import Edits
+from hpcpipe.formats.keys import KeepList
+from hpcpipe.formats.remote import display, is_remote
+from hpcpipe.formats.samples import Sample, group
+from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
+from hpcpipe.formats.tar import Member, scan
+from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext
+from hpcpipe.stages._overlay_edits import is_equal_json, parse_json, place_edits
+from hpcpipe.stages._overlay_plan import KEEP_ARTIFACT
+from hpcpipe.stages._overlay_write import TarCopy
+
+if TYPE_CHECKING:
+    from hpcpipe.stages.reshard import Reshard
+
+logger = logging.getLogger(__name__)
+
+BATCH_SAMPLES = 512
+BATCH_BYTES = 16 << 20
+
+_NUM_SHOWN = 5
+
+
+def setup(stage: "Reshard", ctx: WorkerContext) -> KeepList | None:
+    """Map the keep list.
+
+    Args:
+        stage: the options.
+        ctx: the framework's help.
+
+    Returns:
+        The list, None where everything is kept.
+
+    Raises:
+        SetupError: the converted list is missing or damaged.
+    """
+    if stage.keep is None:
+        return None
+    path = ctx.artifact(KEEP_ARTIFACT)
+    try:
+        return KeepList.open(path)
+    except (OSError, ValueError) as error:
+        raise SetupError(f"the keep list {path} cannot be read: {error}") from error
+
+
+def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | None) -> None:
+    """Make one tar.
+
+    Args:
+        stage: the options.
+        shard: its first input is the tar, its second, if any, the edits.
+        ctx: the framework's help.
+        keep: what `setup` gave.
+
+    Raises:
+        BadInputError: the tar or an edit is damaged.
+        TransientShardError: a remote store failed.
+        ShardStopped: the worker was told to stop.
+        OSError: reading or writing failed.
+    """
+    path = shard.inputs[0].path
+    with ExitStack() as stack:
+        scratch = ctx.scratch if path.endswith(GZIP_SUFFIXES) else None
+        source = stack.enter_context(open_source(path, scratch))
+        if source.fd is None:
+            source = KeepBehind(source)
+        edits = None
+        if len(shard.inputs) > 1:
+            where = shard.inputs[1].path
+            origin = open_origin(where, ctx.scratch if is_remote(where) else None)
+            edits = stack.enter_context(Edits(origin))
+        output = ctx.output(f"{shard.id}.tar")
+        overlay = _Overlay(stage, source, edits, keep, TarCopy(source, output))
+        for num_samples in overlay.run():
+            ctx.progress(num_samples)
+            if ctx.should_stop:
+                raise ShardStopped
+        counts = overlay.finish()
+        output.num_samples = counts["samples_out"]
+    for name, number in counts.items():
+        ctx.count(name, number)
+
+
+class _Overlay:
+    """The work on one tar."""
+
+    def __init__(
+        self,
+        stage: "Reshard",
+        source: Source,
+        edits: Edits | None,
+        keep: KeepList | None,
+        copy: TarCopy,
+    ) -> None:
+        self._stage = stage
+        self._required = stage.required
+        self._source = source
+        self._edits = edits
+        self._keep = keep
+        self._copy = copy
+        self._counts: Counter[str] = Counter(
+            dict.fromkeys(("samples_in", "samples_out", "samples_dropped"), 0)
+        )
+
+    def run(self) -> Iterator[int]:
+        """Do the tar batch by batch; yields the number of samples so far."""
+        members = scan(self._source, prefetch=True)
+        samples = group(members, self._source.path, self._stage.duplicates)
+        for batch in _batches(samples):
+            self._do_batch(batch)
+            yield self._counts["samples_in"]
+
+    def finish(self) -> Counter[str]:
+        """End the tar, check the counts and give them."""
+        self._copy.finish()
+        counts = self._counts
+        if counts["samples_in"] != counts["samples_out"] + counts["samples_dropped"]:
+            raise AssertionError(f"{self._source.path}: samples were lost: {dict(counts)}")
+        if self._edits is not None:
+            unmatched, shown = self._edits.unmatched(_NUM_SHOWN)
+            counts["edits_unmatched"] += unmatched
+            if unmatched:
+                logger.warning(
+                    "%s: %d edits match no sample of %s (%s)",
+                    display(self._edits.path),
+                    unmatched,
+                    display(self._source.path),
+                    ", ".join(shown),
+                )
+        return counts
+
+    def _do_batch(self, batch: list[Sample]) -> None:
+        is_kept = self._select(batch)
+        found: list[dict[str, Edit] | None] = [None] * len(batch)
+        if self._edits is not None:
+            found = self._edits.find([sample.key or "" for sample in batch])
+        for sample, kept, edits in zip(batch, is_kept, found, strict=True):
+            if sample.key is None:
+                self._copy.members(sample.members)
+                continue
+            self._counts["samples_in"] += 1
+            if not kept or not self._emit(sample, edits):
+                self._counts["samples_dropped"] += 1
+                for member, extension in zip(sample.members, sample.extensions, strict=True):
+                    if extension is None:
+                        self._copy.members((member,))
+
+    def _select(self, batch: list[Sample]) -> list[bool]:
+        """Whether the keep list and the policy on duplicates keep each sample."""
+        kept = [not sample.repeats for sample in batch]
+        if self._keep is None:
+            return kept
+        if self._keep.field == "key":
+            names = [sample.renamed_from or sample.key or "" for sample in batch]
+        else:
+            names = [self._uid(sample) for sample in batch]
+        listed = self._keep.contains(names).tolist()
+        return [a and b and name != "" for a, b, name in zip(kept, listed, names, strict=True)]
+
+    def _uid(self, sample: Sample) -> str:
+        """The uid in a sample's json, "" where there is none."""
+        record = None
+        if "json" in sample.extensions:
+            member = sample.members[sample.extensions.index("json")]
+            record = parse_json(self._source.read_at(member.data, member.size))
+        uid = record.get("uid") if isinstance(record, dict) else None
+        if uid is None:
+            self._counts["samples_without_uid"] += 1
+        return "" if uid is None else str(uid)
+
+    def _emit(self, sample: Sample, edits: dict[str, Edit] | None) -> bool:
+        """Write a sample; False where it has not all required extensions."""
+        replaced: dict[int, Edit] = {}
+        added: list[Edit] = []
+        if edits is not None:
+            edits = self._real_edits(sample, edits)
+            replaced, added = place_edits(sample, edits, self._source.path)
+        if self._required:
+            extensions = {edit.extension.lower() for edit in (*replaced.values(), *added)}
+            extensions.update(e for i, e in enumerate(sample.extensions) if e and i not in replaced)
+            if not extensions >= self._required:
+                return False
+        self._counts["samples_out"] += 1
+        if not replaced and not added and sample.renamed_from is None:
+            self._copy.members(sample.members)
+            return True
+        self._rewrite(sample, replaced)
+        if added or replaced:
+            self._counts["samples_edited"] += 1
+            self._counts["members_edited"] += len(replaced)
+            self._counts["members_added"] += len(added)
+        model = _last_file(sample)
+        for edit in added:
+            self._put(model, f"{sample.key}.{edit.extension}", edit)
+        return True
+
+    def _rewrite(self, sample: Sample, replaced: dict[int, Edit]) -> None:
+        for index, (member, extension) in enumerate(
+            zip(sample.members, sample.extensions, strict=True)
+        ):
+            edit = replaced.get(index)
+            if edit is not None:
+                same = edit.extension.lower() == extension
+                name = sample.name_of(member) if same else f"{sample.key}.{edit.extension}"
+                self._put(member, name, edit)
+            elif extension is None or sample.renamed_from is None:
+                self._copy.members((member,))
+            else:
+                self._copy.renamed(member, sample.name_of(member))
+
+    def _put(self, model: Member, name: str, edit: Edit) -> None:
+        if self._edits is not None:
+            with self._edits.open(edit) as (fd, offset, size):
+                self._copy.edited(model, name, fd, offset, size)
+
+    def _real_edits(self, sample: Sample, edits: dict[str, Edit]) -> dict[str, Edit]:
+        """Leave out a json that says what the sample's says, or that stands alone."""
+        if "json" not in edits:
+            return edits
+        if "json" in sample.extensions and self._is_equal(sample, edits["json"]):
+            self._counts["edits_equal"] += 1
+        elif len(edits) == 1 and self._stage.lone_json == "ignore":
+            self._counts["edits_lone_json"] += 1
+        else:
+            return edits
+        return {extension: edit for extension, edit in edits.items() if extension != "json"}
+
+    def _is_equal(self, sample: Sample, edit: Edit) -> bool:
+        member = sample.members[sample.extensions.index("json")]
+        new = self._edits.read(edit) if self._edits is not None else b""
+        return is_equal_json(self._source.read_at(member.data, member.size), new)
+
+
+def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:
+    batch: list[Sample] = []
+    for sample in samples:
+        batch.append(sample)
+        span_bytes = sample.members[-1].end - batch[0].members[0].start
+        if len(batch) == BATCH_SAMPLES or span_bytes > BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _last_file(sample: Sample) -> Member:
+    return next(
+        member
+        for member, extension in zip(
+            reversed(sample.members), reversed(sample.extensions), strict=True
+        )
+        if extension is not None
+    )
