@@ -53,7 +53,7 @@ def test_every_sample_is_where_the_index_says(folder, tmp_path):
     assert run.stats() == {"samples_indexed": 14, "samples_without_uid": 3}
     for number, key in enumerate(keys):
         tar, offset, length = opened.samples[["tar", "offset", "length"]][number]
-        data = (folder / "3.tar.gz" if tar == 3 else f"{tar}.tar").read_bytes()
+        data = (folder / ("3.tar.gz" if tar == 3 else f"{tar}.tar")).read_bytes()
         data = gzip.decompress(data) if tar == 3 else data
         (tmp_path / "one.tar").write_bytes(data[offset : offset + length] + bytes(1024))
         with tarfile.open(tmp_path / "one.tar") as one:
