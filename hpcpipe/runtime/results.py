@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from hpcpipe.config import Config
 from hpcpipe.formats.remote import filesystem, is_remote
-from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
+from hpcpipe.manifest.journal import Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -10,9 +10,8 @@ from hpcpipe.config import Config
 from hpcpipe.manifest.heartbeat import Beat, Identity, process_runs, read_beat
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.results import counts
-from hpcpipe.runtime.results import open_state as open_state
+from hpcpipe.manifest.state import RunState, ShardStatus
+from hpcpipe.runtime.results import counts, open_state
 
 RATE_WINDOW_S = 600.0
 
@@ -134,7 +133,7 @@ def summarize(run: RunDir, config: Config) -> Summary:
     )
 
 
-def _overall(number: dict[str, int], finalize: str, running: bool) -> str:
+def _overall(number: Mapping[ShardStatus, int], finalize: str, running: bool) -> str:
     if number["pending"] == 0 and number["quarantined"] == 0 and finalize in ("", "done"):
         return "complete"
     if running:

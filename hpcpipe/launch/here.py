@@ -1,0 +1,39 @@
+"""Working in this process, with a progress bar."""
+
+from hpcpipe.console import say, warn
+from hpcpipe.launch.pending import Pending, new_launch
+from hpcpipe.launch.task import worker_label
+from hpcpipe.manifest.rundir import Launch
+from hpcpipe.runtime.progress import Progress
+from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.signals import StopFlag
+from hpcpipe.runtime.summary import exit_code
+from hpcpipe.runtime.worker import run_worker
+
+
+def launch(pending: Pending) -> int:
+    """Work on a run until nothing is left to claim.
+
+    Args:
+        pending: the run.
+
+    Returns:
+        The exit code; 130 after Ctrl-C or TERM.
+
+    Raises:
+        HpcPipeError: the worker cannot work.
+        OSError: the run directory fails.
+    """
+    run, config = pending.run, pending.config
+    here: Launch = new_launch(pending, "here", 1)
+    say(f"log        {run.logs / worker_label(here, 0)}.log")
+    flag = StopFlag(run.stop_file)
+    try:
+        with Progress(pending.state, config.limit) as bar, flag.handle_signals(interrupt=True):
+            result = run_worker(run, config, here, 0, worker_label(here, 0), flag, bar.event)
+    except KeyboardInterrupt:
+        return 130
+    if result.stopped:
+        warn(f"stopped: {result.stopped}")
+    state, _ = open_state(run, config)
+    return exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)

@@ -1,0 +1,72 @@
+"""A run that is about to be started, and the record of its start."""
+
+import getpass
+import os
+import socket
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from hpcpipe.config import Config
+from hpcpipe.manifest.files import write_new
+from hpcpipe.manifest.journal import JournalReader
+from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.manifest.state import RunState
+
+
+class Pending(NamedTuple):
+    """A prepared run with what is left to do.
+
+    Attributes:
+        run: the run directory.
+        config: the config of this launch.
+        state: the run's state.
+        reader: the reader that `state` was made with.
+        num_pending: shards to be done in this launch.
+    """
+
+    run: RunDir
+    config: Config
+    state: RunState
+    reader: JournalReader
+    num_pending: int
+
+
+def show(path: Path) -> str:
+    """Write a path as short as it can be typed from the current folder. Raises nothing."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def new_launch(pending: Pending, kind: str, num_workers: int) -> Launch:
+    """Record a launch before anything of it is started, with the config its workers read.
+
+    Args:
+        pending: the run.
+        kind: kind of launch.
+        num_workers: workers that will be started.
+
+    Returns:
+        The launch.
+
+    Raises:
+        OSError: the run directory cannot be written.
+    """
+    run, config = pending.run, pending.config
+    launch = run.add_launch(
+        Launch(
+            number=0,
+            kind=kind,
+            num_workers=num_workers,
+            limit=config.limit,
+            cwd=os.getcwd(),
+            user=getpass.getuser(),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            at=time.time(),
+        )
+    )
+    write_new(run.launches / f"{launch.number}.yaml", config.text.encode())
+    return launch

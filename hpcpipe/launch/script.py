@@ -1,0 +1,62 @@
+"""Writing the sbatch file instead of submitting it: a dry run, or a hand-over."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from hpcpipe.config import ScriptLauncher
+from hpcpipe.console import plural, say
+from hpcpipe.errors import ConfigError
+from hpcpipe.launch.pending import Pending, new_launch, show
+from hpcpipe.launch.slurm import SIGNAL_BEFORE_LIMIT_S, num_workers
+from hpcpipe.manifest.files import replace
+from hpcpipe.manifest.rundir import Launch
+
+
+def launch(pending: Pending, launcher: ScriptLauncher) -> None:
+    """Write ``submit.sbatch`` and say how to submit it.
+
+    Args:
+        pending: the run.
+        launcher: how many workers, and where to write.
+
+    Raises:
+        ConfigError: the file cannot be written.
+        OSError: the run directory cannot be written.
+    """
+    number = num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
+    record = new_launch(pending, "script", number)
+    path = Path(launcher.path or pending.run.path / "submit.sbatch")
+    try:
+        replace(path, _text(pending, launcher, record).encode())
+    except OSError as error:
+        raise ConfigError(f"launcher.path {path} cannot be written: {error.strerror}") from error
+    say(f"script     {show(path)}, {plural(number, 'worker')}")
+    say(f"submit     sbatch {shlex.quote(show(path))}")
+    say(f"status     python -m hpcpipe status {show(pending.run.path)}")
+
+
+def _text(pending: Pending, launcher: ScriptLauncher, record: Launch) -> str:
+    run, config = pending.run, pending.config
+    resources, site = config.resources, config.site
+    throttle = f"%{launcher.max_parallel}" if launcher.max_parallel else ""
+    options = {
+        "job-name": f"hpcpipe-{config.stage_name}-{run.info.run_name}",
+        "array": f"0-{record.num_workers - 1}{throttle}",
+        "output": f"{run.logs}/slurm-%A_%a.out",
+        "open-mode": "append",
+        "time": resources.time_min,
+        "cpus-per-task": resources.cpus,
+        "gpus-per-node": resources.gpus or None,
+        "mem": f"{int(resources.mem_gb * 1024)}MB" if resources.mem_gb else None,
+        "partition": site.partition,
+        "account": site.account,
+        "qos": site.qos,
+        "signal": f"B:USR2@{SIGNAL_BEFORE_LIMIT_S}",
+        **{key.replace("_", "-"): value for key, value in site.slurm.items()},
+    }
+    flags = [f"#SBATCH --{key}={value}" for key, value in options.items() if value is not None]
+    # exec makes the worker the batch process itself, so that it gets SLURM's signals.
+    command = [sys.executable, "-m", "hpcpipe", "work", str(run.path), f"--launch={record.number}"]
+    lines = ["#!/bin/bash", *flags, "#SBATCH --requeue", "", *site.setup]
+    return "\n".join([*lines, f"cd {shlex.quote(record.cwd)}", f"exec {shlex.join(command)}", ""])

@@ -1,0 +1,208 @@
+"""Workers as one SLURM array, through submitit; the command returns once sbatch has it."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from hpcpipe.config import Config, SlurmLauncher
+from hpcpipe.console import plural, say
+from hpcpipe.errors import LaunchError
+from hpcpipe.launch import squeue
+from hpcpipe.launch.pending import Pending, new_launch, show
+from hpcpipe.launch.task import WorkerTask
+from hpcpipe.manifest.rundir import Launch
+from hpcpipe.runtime.progress import Progress
+from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.summary import exit_code
+
+SIGNAL_BEFORE_LIMIT_S = 120
+POLL_S = 1.0
+QUEUE_POLL_S = 10.0
+_TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")
+
+
+def check_available() -> None:
+    """Make sure that jobs can be submitted from here.
+
+    Raises:
+        LaunchError: there is no sbatch.
+    """
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise LaunchError(
+            "there is no sbatch on this machine: launch on a login node of the cluster, "
+            "or start workers on this machine with launcher=local -m"
+        )
+
+
+def launch(pending: Pending, launcher: SlurmLauncher) -> None:
+    """Submit the workers that are missing.
+
+    Args:
+        pending: the run.
+        launcher: how many workers, and options for submitit.
+
+    Raises:
+        LaunchError: sbatch refused; its words are in the message, and nothing is queued.
+        OSError: the run directory cannot be written.
+    """
+    run = pending.run
+    arrays = [old.array_job for old in run.read_launches() if old.array_job]
+    num_live = squeue.num_live_tasks(arrays)
+    wanted = num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
+    num_missing = min(wanted - num_live, squeue.max_array_size())
+    if num_missing <= 0:
+        say(f"workers    {num_live} are queued or running already, none were added")
+    else:
+        record = _submit_what_is_allowed(pending, launcher, num_missing)
+        added = f" (beside {num_live} that are queued or running)" if num_live else ""
+        say(f"array      {record.array_job}, {plural(record.num_workers, 'worker')}{added}")
+    say(f"status     python -m hpcpipe status {show(run.path)}")
+    say(f"cancel     python -m hpcpipe cancel {show(run.path)}")
+
+
+def num_workers(pending: Pending, array_size: int, min_shards_per_worker: int) -> int:
+    """Number of workers worth having.
+
+    Args:
+        pending: the run.
+        array_size: workers to aim for.
+        min_shards_per_worker: fewer workers when there are few shards.
+
+    Returns:
+        At least 1, since a last step may be all that is left.
+
+    Raises:
+        Nothing.
+    """
+    return max(1, min(array_size, -(-pending.num_pending // min_shards_per_worker)))
+
+
+def _submit_what_is_allowed(pending: Pending, launcher: SlurmLauncher, number: int) -> Launch:
+    while True:
+        record = new_launch(pending, "slurm", number)
+        try:
+            job = _submit(pending, launcher, record)
+        except Exception as error:
+            (pending.run.launches / f"{record.number}.json").unlink()
+            (pending.run.launches / f"{record.number}.yaml").unlink()
+            if number > 1 and _TOO_MANY.search(str(error)):
+                number //= 2
+                continue
+            raise LaunchError(_refusal(error)) from error
+        record = msgspec.structs.replace(record, array_job=job)
+        pending.run.update_launch(record)
+        return record
+
+
+def _refusal(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    hint = "see site.* and resources.* (--cfg job shows them); launcher=script writes the file"
+    return f"the array was not submitted, nothing is queued: {text}\n{hint}"
+
+
+def _submit(pending: Pending, launcher: SlurmLauncher, record: Launch) -> str:
+    import submitit
+
+    folder = pending.run.path / "submitit" / str(record.number)
+    folder.mkdir(parents=True)
+    tasks = [
+        WorkerTask(str(pending.run.path), record.number, index)
+        for index in range(record.num_workers)
+    ]
+    # exec makes the worker the batch process itself, so that it gets the signals.
+    with _clean_environment():
+        executor = submitit.SlurmExecutor(
+            folder=folder, python=f"exec {shlex.quote(sys.executable)}", max_num_timeout=1_000_000
+        )
+        executor.update_parameters(**_parameters(pending, launcher))
+        with executor.batch():
+            jobs = [executor.submit(task) for task in tasks]
+    return str(jobs[0].job_id).partition("_")[0]
+
+
+def _parameters(pending: Pending, launcher: SlurmLauncher) -> dict[str, Any]:
+    """Parameters for submitit; the user's own pass through untouched, None removes one."""
+    config: Config = pending.config
+    resources, site = config.resources, config.site
+    own = {**site.slurm, **launcher.slurm}
+    own_additional = own.pop("additional_parameters", None) or {}
+    parameters: dict[str, Any] = {
+        "job_name": f"hpcpipe-{config.stage_name}-{pending.run.info.run_name}",
+        "time": resources.time_min,
+        "cpus_per_task": resources.cpus,
+        "gpus_per_node": resources.gpus or None,
+        "mem": f"{int(resources.mem_gb * 1024)}MB" if resources.mem_gb else None,
+        "partition": site.partition,
+        "account": site.account,
+        "qos": site.qos,
+        "setup": site.setup or None,
+        "array_parallelism": launcher.max_parallel or 1_000_000,
+        "use_srun": False,
+        "stderr_to_stdout": True,
+        **own,
+    }
+    additional = {
+        "requeue": True,
+        "signal": f"B:USR2@{SIGNAL_BEFORE_LIMIT_S}",
+        **own_additional,
+    }
+    parameters = {key: value for key, value in parameters.items() if value is not None}
+    return {**parameters, "additional_parameters": additional}
+
+
+@contextlib.contextmanager
+def _clean_environment() -> Iterator[None]:
+    """Hide the surrounding job, if any, from sbatch; keep what the user set for sbatch itself."""
+    hidden = {
+        key: os.environ.pop(key)
+        for key in list(os.environ)
+        if key.startswith(("SLURM_", "SLURMD_", "SRUN_", "SUBMITIT_")) and key != "SLURM_CONF"
+    }
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def follow(pending: Pending) -> int:
+    """Wait until a run ends or no worker of it is queued or running.
+
+    Args:
+        pending: the run.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        OSError: the run directory cannot be read.
+        KeyboardInterrupt: interrupted; the workers go on.
+    """
+    run, config = pending.run, pending.config
+    queue_at = time.monotonic() + QUEUE_POLL_S
+    with Progress(pending.state, config.limit) as bar:
+        while True:
+            events = [event for _, event in pending.reader.read()]
+            pending.state.apply(events)
+            for event in events:
+                bar.event(event)
+            code = exit_code(
+                pending.state, config, config.limit, has_finalize=run.info.has_finalize
+            )
+            if code != 4:
+                return code
+            if time.monotonic() > queue_at:
+                arrays = [old.array_job for old in run.read_launches() if old.array_job]
+                if squeue.num_live_tasks(arrays) == 0:
+                    break
+                queue_at = time.monotonic() + QUEUE_POLL_S
+            time.sleep(POLL_S)
+    state, _ = open_state(run, config)
+    return exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)

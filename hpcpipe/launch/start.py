@@ -1,0 +1,129 @@
+"""Starting a run in the way its config says, and telling the user what was started."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
+from hpcpipe.console import plural, say, warn
+from hpcpipe.launch import here, local, script, slurm
+from hpcpipe.launch.pending import Pending, show
+from hpcpipe.launch.prepare import prepare
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.summary import exit_code
+
+
+class Started(NamedTuple):
+    """What `start` did.
+
+    Attributes:
+        run_dir: the run directory.
+        exit_code: code of the command so far.
+        is_waiting: workers are queued or running now, so that it can be followed.
+    """
+
+    run_dir: Path
+    exit_code: int
+    is_waiting: bool = False
+
+
+def start(config: Config, mode: Literal["here", "submit"]) -> Started:
+    """Start a run, or go on with it.
+
+    Args:
+        config: the config.
+        mode: ``here`` works in this process; ``submit`` starts workers by the config's launcher.
+
+    Returns:
+        The run directory and the command's exit code.
+
+    Raises:
+        HpcPipeError: it could not be started; the message says why.
+        KeyboardInterrupt: interrupted; the run can be resumed.
+    """
+    if mode == "submit" and isinstance(config.launcher, SlurmLauncher):
+        slurm.check_available()
+    run, how = prepare(config)
+    state, reader = open_state(run, config)
+    code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
+    pending = Pending(run, config, state, reader, sum(1 for _ in state.pending(config.limit)))
+    _announce(pending, how)
+    if code in (0, 3):
+        say(f"result     {_result(code)}: nothing left to do")
+        return Started(run.path, code)
+    run.stop_file.unlink(missing_ok=True)
+    if mode == "here":
+        return Started(run.path, report(pending, here.launch(pending)))
+    if isinstance(config.launcher, LocalLauncher):
+        return Started(run.path, report(pending, local.launch(pending, config.launcher)))
+    if isinstance(config.launcher, SlurmLauncher):
+        slurm.launch(pending, config.launcher)
+        return Started(run.path, 0, is_waiting=True)
+    script.launch(pending, config.launcher)
+    return Started(run.path, 0)
+
+
+def _announce(pending: Pending, how: str) -> None:
+    run, num_shards = pending.run, len(pending.state.plan)
+    num_done = pending.state.counts()["done"]
+    todo = plural(pending.num_pending, "shard") + " to do"
+    say(f"run        {show(run.path)} ({how})")
+    say(f"output     {run.info.output}")
+    say(f"shards     {num_shards:,} in the plan, {num_done:,} done, {todo}")
+
+
+def report(pending: Pending, code: int) -> int:
+    """Print how a run ended.
+
+    Args:
+        pending: the run.
+        code: the exit code.
+
+    Returns:
+        The same code.
+
+    Raises:
+        OSError: the run directory cannot be read.
+    """
+    run = pending.run
+    state, _ = open_state(run, pending.config)
+    number = state.counts(pending.config.limit)
+    rest = ", ".join(f"{number[k]:,} {k}" for k in ("quarantined", "pending") if number[k])
+    say(f"result     {_result(code)}: {number['done']:,} done{', ' + rest if rest else ''}")
+    if code:
+        say(f"look       python -m hpcpipe status {show(run.path)}")
+    return code
+
+
+def _result(code: int) -> str:
+    texts = {0: "complete", 3: "shards are quarantined", 130: "interrupted, can be resumed"}
+    return texts.get(code, "incomplete, launch again to go on")
+
+
+def follow(run_dirs: list[Path]) -> int:
+    """Wait until submitted runs end, showing progress.
+
+    Args:
+        run_dirs: their run directories.
+
+    Returns:
+        The worst exit code.
+
+    Raises:
+        HpcPipeError: a run directory cannot be read.
+        KeyboardInterrupt: interrupted; the workers go on.
+    """
+    codes = []
+    for path in run_dirs:
+        run = RunDir(path)
+        launches = run.read_launches()
+        config = load(path, f"launches/{launches[-1].number}.yaml")
+        state, reader = open_state(run, config)
+        num_pending = sum(1 for _ in state.pending(config.limit))
+        pending = Pending(run, config, state, reader, num_pending)
+        try:
+            codes.append(report(pending, slurm.follow(pending)))
+        except KeyboardInterrupt:
+            warn(f"the workers go on; stop them with: python -m hpcpipe cancel {show(path)}")
+            raise
+    return max(codes, default=0)

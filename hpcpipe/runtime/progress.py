@@ -1,0 +1,65 @@
+"""A progress bar over a run's shards: rate, time left, failures."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from hpcpipe.manifest.journal import FINALIZE, Event
+from hpcpipe.manifest.state import RunState
+
+
+class Progress:
+    """Shows how far a run is, from its events; silent where standard error is no terminal."""
+
+    def __init__(self, state: RunState, limit: int | None) -> None:
+        """Draw the bar.
+
+        Args:
+            state: the run's state now.
+            limit: only so many shards from the plan's start are worked on.
+
+        Raises:
+            Nothing.
+        """
+        from tqdm import tqdm
+
+        ids = state.plan.ids[:limit]
+        self._state = state
+        self._done = {shard_id for shard_id in ids if state.is_done(shard_id)}
+        self._num_failures = 0
+        self._bar: Any = tqdm(
+            total=len(ids),
+            initial=len(self._done),
+            unit="shard",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            file=sys.stderr,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def event(self, event: Event) -> None:
+        """Take in one event.
+
+        Args:
+            event: from any journal.
+
+        Raises:
+            Nothing.
+        """
+        if event.event == "done" and event.shard not in self._done and event.shard != FINALIZE:
+            self._done.add(event.shard)
+            self._bar.update()
+        elif event.event == "failed":
+            self._num_failures += 1
+            self._bar.set_postfix_str(f"{self._num_failures} failed, last: {event.shard}")
+            self._bar.write(f"shard {event.shard} failed: {event.error}", file=sys.stderr)
