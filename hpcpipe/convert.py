@@ -21,8 +21,8 @@ T = TypeVar("T")
 MISSING = "???"
 """How YAML marks a value that the user has to give."""
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGTP]i?)?B")
-_SIZE_PREFIXES = ["k", "M", "G", "T", "P"]
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGTP]i?)?B")
+_SIZE_PREFIXES = "KMGTP"
 _NAMES = {
     type(None): "null",
     list: "a list",
@@ -141,7 +141,7 @@ def parse_size_bytes(text: str, where: str) -> int | str:
         return text
     number, prefix = match.groups()
     base = 1024 if prefix and prefix.endswith("i") else 1000
-    exponent = _SIZE_PREFIXES.index(prefix[0]) + 1 if prefix else 0
+    exponent = _SIZE_PREFIXES.index(prefix[0].upper()) + 1 if prefix else 0
     size_bytes = float(number) * base**exponent
     if not size_bytes.is_integer():
         raise ConfigError(f"{where}: {text} is no whole number of bytes")
