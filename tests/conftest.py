@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.data.make_shards import make_edits, make_shards
 from tests.servers.s3 import S3Server, s3_server
+from tests.servers.seaweedfs import seaweedfs_server
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,9 +43,29 @@ def s3() -> Iterator[S3Server]:
 @pytest.fixture
 def s3_bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """URL ``s3://NAME`` of an empty bucket, with the environment set so that clients find it."""
+    with _bucket(s3, monkeypatch) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[S3Server]:
+    """A real object store on loopback."""
+    with seaweedfs_server() as server:
+        yield server
+
+
+@pytest.fixture
+def seaweedfs_bucket(seaweedfs: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Like `s3_bucket`, on a real object store; slower to start."""
+    with _bucket(seaweedfs, monkeypatch) as url:
+        yield url
+
+
+@contextmanager
+def _bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     import s3fs
 
-    for name, value in s3.env.items():
+    for name, value in server.env.items():
         monkeypatch.setenv(name, value)
     bucket = f"s3://test-{uuid.uuid4().hex[:12]}"
     s3fs.S3FileSystem.clear_instance_cache()

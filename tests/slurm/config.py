@@ -5,16 +5,15 @@ Two nodes on loopback, `n1` and `g1`; `g1` has four pretend GPUs. Nothing is sta
 
 import os
 import pwd
-import random
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers.ports import free_ports
+
 NODES = ("n1", "g1")
 NUM_GPUS = 4
 CPUS_PER_NODE = 8
-PORT_RANGE = (20_000, 30_000)
-"""Below the range the kernel hands out, so that nobody takes a port between choice and use."""
 MAX_SOCKET_PATH = 107
 
 
@@ -73,7 +72,7 @@ class ClusterConfig:
             device.unlink(missing_ok=True)
             device.symlink_to("/dev/null")
         _write_private(self.folder / "munge.key", os.urandom(1024))
-        ctld_port, dbd_port, *node_ports = _free_ports(2 + len(NODES))
+        ctld_port, dbd_port, *node_ports = free_ports(2 + len(NODES))
         (self.folder / "gres.conf").write_text(
             f"NodeName=g1 Name=gpu Type=fake File={self.folder}/gpu/gpu[0-{NUM_GPUS - 1}]\n"
         )
@@ -168,15 +167,3 @@ def _write_private(path: Path, data: bytes) -> None:
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_bytes(data)
-
-
-def _free_ports(num_ports: int) -> list[int]:
-    """Choose ports nobody listens on."""
-    ports: list[int] = []
-    for port in random.sample(range(*PORT_RANGE), 1000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                ports.append(port)
-        if len(ports) == num_ports:
-            return ports
-    raise OSError(f"found no {num_ports} free ports in {PORT_RANGE[0]}-{PORT_RANGE[1]}")
