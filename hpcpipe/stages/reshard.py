@@ -12,6 +12,7 @@ from typing import Any, Literal
 from hpcpipe.errors import ConfigError
 from hpcpipe.formats.samples import Duplicates
 from hpcpipe.stage import Location, PlanContext, Shard, ShardContext, Stage, WorkerContext
+from hpcpipe.stages import _overlay, _overlay_plan
 
 _REPACK_ONLY = ("shard_samples", "shard_bytes")
 
@@ -93,8 +94,6 @@ class Reshard(Stage):
             PlanError: inputs, edits or the keep list are missing or malformed.
         """
         if self.index is None:
-            from hpcpipe.stages import _overlay_plan
-
             return _overlay_plan.plan(self, ctx)
         from hpcpipe.stages import _repack
 
@@ -117,8 +116,6 @@ class Reshard(Stage):
             SetupError: an artifact of the plan cannot be read.
         """
         if self.index is None:
-            from hpcpipe.stages import _overlay
-
             return _overlay.setup(self, ctx)
         from hpcpipe.stages import _repack
 
@@ -138,8 +135,6 @@ class Reshard(Stage):
             ShardStopped: the worker was told to stop.
         """
         if self.index is None:
-            from hpcpipe.stages import _overlay
-
             _overlay.process(self, shard, ctx, state)
         else:
             from hpcpipe.stages import _repack
