@@ -47,8 +47,8 @@ def run(
     """
     config = compose_run(stage, launcher=launcher, overrides=overrides, **stage_options)
     mode: Literal["here", "submit"] = "here" if launcher is None else "submit"
-    exit_code = start_all(Composed(mode=mode, configs=[config]))
-    return RunResult(run_dir=Path(config.run_dir), exit_code=exit_code)
+    (run_dir,), exit_code = start_all(Composed(mode=mode, configs=[config]))
+    return RunResult(run_dir=run_dir, exit_code=exit_code)
 
 
 def compose_run(

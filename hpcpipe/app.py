@@ -61,7 +61,7 @@ def main(args: list[str], verbs: Mapping[str, str]) -> int:
     if composed.errors:
         raise ConfigError("\n".join(dict.fromkeys(str(err) for err in composed.errors)))
     _check_distinct(composed.configs)
-    return start_all(composed)
+    return start_all(composed)[1]
 
 
 def _check_distinct(configs: list[Config]) -> None:
@@ -152,36 +152,39 @@ def register_search_path() -> None:
         plugins.register(UserFolders)
 
 
-def start_all(composed: Composed) -> int:
+def start_all(composed: Composed) -> tuple[list[Path], int]:
     """Start every run in turn, and follow those that were submitted if asked to.
 
     Args:
         composed: checked configurations.
 
     Returns:
-        The worst exit code.
+        The run directories of the runs that were started, and the worst exit code.
 
     Raises:
         HpcPipeError: the only run could not be started; of several, each failure is printed.
         KeyboardInterrupt: interrupted.
     """
     if not composed.configs:
-        return 0
-    from hpcpipe.launch import start
+        return [], 0
+    from hpcpipe.launch.start import follow, start
 
-    codes: list[int] = [0]
-    followed: list[Path] = []
+    run_dirs: list[Path] = []
+    codes: list[int] = []
+    to_follow: list[Path] = []
     for config in composed.configs:
         try:
-            codes.append(start.start(config, composed.mode))
+            started = start(config, composed.mode)
         except HpcPipeError as err:
             if len(composed.configs) == 1:
                 raise
-            sys.stderr.write(f"error: {config.run_name}: {err}\n")
+            warn(f"error: {config.run_name}: {err}")
             codes.append(err.exit_code)
             continue
-        if config.wait and composed.mode == "submit" and isinstance(config.launcher, SlurmLauncher):
-            followed.append(Path(config.run_dir))
-    if followed:
-        codes.append(start.follow(followed))
-    return max(codes)
+        run_dirs.append(started.run_dir)
+        codes.append(started.exit_code)
+        if config.wait and started.is_waiting:
+            to_follow.append(started.run_dir)
+    if to_follow:
+        codes.append(follow(to_follow))
+    return run_dirs, max(codes)
