@@ -10,7 +10,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help venv slurm-packages lint wheel test demo bench clean
@@ -18,14 +17,15 @@ INSTALLED := $(VENV)/.installed
 help:
 	@sed -n 's/^#   make/make/p' Makefile
 
-venv: $(INSTALLED)
+venv: $(VENV)/.installed-dev
 
-$(INSTALLED): pyproject.toml constraints.txt hatch_build.py
+# one stamp for each extra of pyproject.toml; the demo needs little and is soon ready
+$(VENV)/.installed-%: pyproject.toml constraints.txt hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "hpcpipe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
 		{ echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$*]' -c constraints.txt
 	@touch $@
 
 slurm-packages:
@@ -42,7 +42,7 @@ wheel: venv
 test: venv slurm-packages lint wheel
 	$(BIN)/pytest
 
-demo: venv
+demo: $(VENV)/.installed-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh
 
 bench: venv
