@@ -15,7 +15,8 @@ import msgspec
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.source import Source
-from hpcpipe.formats.tar_blocks import ExtendedRecords, HeaderReader
+from hpcpipe.formats.tar_blocks import HeaderReader
+from hpcpipe.formats.tar_extended import ExtendedRecords
 from hpcpipe.formats.tar_fields import BLOCK_BYTES
 
 _WITHOUT_DATA = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))

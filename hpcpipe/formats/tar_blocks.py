@@ -1,17 +1,17 @@
-"""Single header blocks of a tar and what extension headers say, with the errors for damaged ones.
+"""Single header blocks of a tar, with the errors for damaged ones.
 
 For ``tar``, which puts them together into members. Written for speed: neighbouring headers mostly
 differ in name, size and time only, so the rest of a header is parsed once and then compared.
 """
 
 import os
-import re
 from zlib import adler32
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats import tar_fields
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.source import Source
+from hpcpipe.formats.tar_extended import ExtendedRecords, UnsupportedError
 from hpcpipe.formats.tar_fields import (
     BLOCK_BYTES,
     MAX_EXTENDED_BYTES,
@@ -27,80 +27,6 @@ Fields = tuple[str, int, bytes, int, int, bool]
 """Name, size, type flag, mode, mtime and whether the format is GNU's."""
 
 _OCTAL_ENDS = (0, 0x20)
-_ONLY_MTIME = re.compile(rb"(\d+) mtime=(\d+)(?:\.\d*)?\n").fullmatch
-
-
-class _UnsupportedError(Exception):
-    """A sound header that says something no member of a dataset should say."""
-
-
-class ExtendedRecords:
-    """What extension headers say of the next member; the first one to say a thing wins.
-
-    Attributes:
-        global_mtime: time that a global pax header gives to all members behind it.
-        prefixes: extension headers taken in.
-        name: full name, where one says so.
-        size: content bytes, where one says so.
-        mtime: whole seconds, where one says so.
-    """
-
-    __slots__ = ("global_mtime", "mtime", "name", "prefixes", "size")
-
-    def __init__(self) -> None:
-        self.global_mtime: int | None = None
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget everything but what is global. Raises nothing."""
-        self.prefixes = 0
-        self.name: str | None = None
-        self.size: int | None = None
-        self.mtime = self.global_mtime
-
-    def add(self, type_: bytes, body: bytes) -> None:
-        """Take in the content of one extension header.
-
-        Args:
-            type_: its type flag.
-            body: its content.
-
-        Raises:
-            ValueError: it is damaged.
-            _UnsupportedError: it says what is not supported.
-        """
-        self.prefixes += 1
-        if self.prefixes == 1 and type_ == b"x" and (only := _ONLY_MTIME(body)):
-            if int(only[1]) != len(body):
-                raise ValueError("pax record")
-            self.mtime = int(only[2])
-        elif type_ == b"L":
-            self.name = tar_fields.text(body) if self.name is None else self.name
-        elif type_ == b"g":
-            self._add_global(tar_fields.pax_records(body))
-        elif type_ != b"K":
-            self._add_pax(tar_fields.pax_records(body))
-
-    def _add_pax(self, records: dict[bytes, bytes]) -> None:
-        if any(keyword.startswith(b"GNU.sparse.") for keyword in records):
-            raise _UnsupportedError("a sparse file")
-        if self.name is None and b"path" in records:
-            self.name = records[b"path"].decode("utf-8", "surrogateescape").rstrip("/")
-        if self.size is None and b"size" in records:
-            self.size = int(records[b"size"])
-            if self.size < 0:
-                raise ValueError("size")
-        if b"mtime" in records and self.mtime is self.global_mtime:
-            self.mtime = tar_fields.whole_seconds(records[b"mtime"])
-
-    def _add_global(self, records: dict[bytes, bytes]) -> None:
-        if self.prefixes > 1:
-            raise ValueError("between an extension header and its member")
-        if b"path" in records or b"size" in records:
-            raise _UnsupportedError("a path or size for all members")
-        if b"mtime" in records:
-            self.global_mtime = tar_fields.whole_seconds(records[b"mtime"])
-        self.clear()
 
 
 class HeaderReader:
@@ -143,6 +69,8 @@ class HeaderReader:
         header = self._window[position : position + BLOCK_BYTES]
         if len(header) < BLOCK_BYTES:
             header = self._read(offset, BLOCK_BYTES)
+            if len(header) < BLOCK_BYTES:
+                raise self._no_header(header, offset)
         if header[156:157] == b"x":
             fields = self._extended.get(header)
         else:
@@ -152,7 +80,7 @@ class HeaderReader:
         try:
             fields = _parse(header)
         except (ValueError, IndexError):
-            if len(header) < BLOCK_BYTES or header.count(0) < BLOCK_BYTES:
+            if header.count(0) < BLOCK_BYTES:
                 raise self._no_header(header, offset) from None
             self._check_rest(offset)
             return None
@@ -189,9 +117,9 @@ class HeaderReader:
             if end > self._source.size_bytes:
                 raise self.truncated(f"the extension header at byte {offset} ends at byte {end}")
             records.add(type_, self._read(offset + BLOCK_BYTES, size))
-        except (_UnsupportedError, ValueError) as error:
+        except (UnsupportedError, ValueError) as error:
             what = "is corrupt"
-            if isinstance(error, _UnsupportedError):
+            if isinstance(error, UnsupportedError):
                 what = f"describes {error}, which is not supported"
             raise BadInputError(
                 f"{display(self._source.path)}: the extension header at byte {offset} {what}"
@@ -255,6 +183,11 @@ class HeaderReader:
         path, size = display(self._source.path), self._source.size_bytes
         if size == 0:
             return BadInputError(f"{path} is empty (0 bytes): not even an empty tar")
+        if header[156:157] == b"S" and header[257:262] == b"ustar":
+            return BadInputError(
+                f"{path}: the member at byte {offset} is a sparse file, which is not supported; "
+                "write the tar again without --sparse"
+            )
         if offset == 0:
             kind = _known_kind(header)
             return BadInputError(f"{path} is not a tar file: no tar header at byte 0{kind}")
@@ -265,11 +198,6 @@ class HeaderReader:
             )
         if len(header) < BLOCK_BYTES:
             return self.truncated(f"a header begins at byte {offset}")
-        if header[156:157] == b"S" and header[257:262] == b"ustar":
-            return BadInputError(
-                f"{path}: the member at byte {offset} is a sparse file, which is not supported; "
-                "write the tar again without --sparse"
-            )
         return BadInputError(f"{path} is corrupt: no valid tar header at byte {offset}")
 
 
