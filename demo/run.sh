@@ -4,8 +4,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# Print a command as one would type it, and run it.
 show() {
-    printf '\n$ %s\n' "${*@Q}" | tr -d "'"
+    local word line='$'
+    for word in "$@"; do
+        [[ $word == *[^A-Za-z0-9_./=:-]* ]] && word="'$word'"
+        line+=" $word"
+    done
+    printf '\n%s\n' "$line"
     "$@"
 }
 
