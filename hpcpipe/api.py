@@ -1,14 +1,18 @@
 """hpcpipe from Python: the same composition, checks and launch as the command line."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from hpcpipe import conf_files, hydra_errors
 from hpcpipe.app import Composed, register_search_path, start_all
 from hpcpipe.arguments import normalised
 from hpcpipe.config import Config, from_omegaconf
+from hpcpipe.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,5 +90,9 @@ def compose_run(
         cfg = hydra.compose("config", choices)
     OmegaConf.set_struct(cfg, False)
     for name, value in stage_options.items():
-        cfg.stage[name] = str(value) if isinstance(value, Path) else value
+        try:
+            # Paths become text, tuples lists: the types that YAML has.
+            cfg.stage[name] = msgspec.to_builtins(value, enc_hook=os.fspath)
+        except TypeError as err:
+            raise ConfigError(f"stage.{name}: {err}") from err
     return from_omegaconf(cfg, stage)

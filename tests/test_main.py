@@ -1,0 +1,132 @@
+"""The command line as a user meets it: help, verbs, exit codes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hpcpipe.__main__ as command
+from hpcpipe.errors import HpcPipeError, UpstreamIncompleteError
+from tests.user_project import project
+
+__all__ = ["project"]
+
+
+def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hpcpipe", *args],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **env},
+    )
+
+
+def test_help_names_verbs_stages_and_common_options(project):
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in ["retry   make", "lines    Count the lines of text files.", "run_name=null", "-m,"]:
+        assert text in done.stdout
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, hpcpipe.__main__ as m; m.main(['--help']);"
+        "print([n for n in sys.modules if n in ('hydra', 'omegaconf', 'numpy', 'yaml')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_arguments_the_help_goes_to_stderr(project):
+    done = run()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: hpcpipe")
+
+
+@pytest.mark.parametrize("args", [("stage=lines", "--help"), ("-h", "stage=lines", "-m")])
+def test_a_stages_options_are_shown_with_their_comments(project, capsys, args):
+    assert command.main(list(args)) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("stage=lines: Count the lines of text files.\n")
+    assert "stage.input=VALUE (required)  text files\n" in shown
+    assert "stage.size_bytes=1GiB         how large a file may be\n" in shown
+    assert "_target_" not in shown
+    assert "resources" not in shown.partition("common options")[0]
+
+
+def test_help_for_a_stage_that_is_not_there(project, capsys):
+    assert command.main(["stage=lnies", "--help"]) == 2
+    assert "stage=lnies: no such stage (did you mean lines?)" in capsys.readouterr().err
+
+
+def test_stages_lists_the_users_own_first_file_of_a_name(project, capsys, tmp_path, monkeypatch):
+    shared = tmp_path / "shared" / "stage"
+    shared.mkdir(parents=True)
+    (shared / "lines.yaml").write_text("# Hidden by ./conf\n_target_: x.Y\n")
+    (shared / "other.yaml").write_text("_target_: x.Y\n")
+    monkeypatch.setenv("HPCPIPE_CONF", str(shared.parent))
+    assert command.main(["stages"]) == 0
+    rows = dict(line.partition(" ")[::2] for line in capsys.readouterr().out.splitlines())
+    assert rows["lines"].strip() == "Count the lines of text files."
+    assert rows["other"] == ""
+
+
+def test_every_verb_module_is_listed_in_the_help():
+    folder = Path(command.__file__).parent / "cli"
+    found = {file.stem for file in folder.glob("*.py") if "def main(argv" in file.read_text()}
+    assert "stages" in found
+    assert found <= set(command.VERBS)
+
+
+def test_version(capsys):
+    assert command.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("hpcpipe 0.")
+
+
+class Failing:
+    """A verb that raises what it is given."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def main(self, argv: list[str]) -> int:
+        raise self.error
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    def set_error(error: BaseException) -> int:
+        monkeypatch.setitem(sys.modules, "hpcpipe.cli.stages", Failing(error))
+        return command.main(["stages"])
+
+    return set_error
+
+
+def test_errors_are_one_message_and_their_exit_code(failing, capsys):
+    assert failing(HpcPipeError("stage.x: wrong")) == 2
+    assert capsys.readouterr().err == "error: stage.x: wrong\n"
+    assert failing(UpstreamIncompleteError("not yet")) == 4
+    assert failing(KeyboardInterrupt()) == 130
+    assert failing(PermissionError(13, "Permission denied", "/data")) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_debug_adds_the_traceback(failing, capsys, monkeypatch):
+    monkeypatch.setenv("HPCPIPE_DEBUG", "1")
+    assert failing(HpcPipeError("stage.x: wrong")) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unexpected_error_is_called_a_bug(failing, capsys):
+    assert failing(ZeroDivisionError("division")) == 1
+    shown = capsys.readouterr().err
+    assert "ZeroDivisionError: division" in shown
+    assert shown.splitlines()[-1].startswith("error: this is a bug in hpcpipe")
+
+
+def test_a_closed_pipe_is_no_error(project):
+    command_line = f"{sys.executable} -m hpcpipe --help | head -c 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command_line], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("u0\n", "")
