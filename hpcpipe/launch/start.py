@@ -46,7 +46,7 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     run, how = prepare(config)
     state, reader = open_state(run, config)
     code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
-    pending = Pending(run, config, state, reader, sum(1 for _ in state.pending(config.limit)))
+    pending = Pending(run, config, state, reader, len(state.pending(config.limit)))
     _announce(pending, how)
     if code in (0, 3):
         say(f"result     {_result(code)}: nothing left to do")
@@ -119,7 +119,7 @@ def follow(run_dirs: list[Path]) -> int:
         launches = run.read_launches()
         config = load(path, f"launches/{launches[-1].number}.yaml")
         state, reader = open_state(run, config)
-        num_pending = sum(1 for _ in state.pending(config.limit))
+        num_pending = len(state.pending(config.limit))
         pending = Pending(run, config, state, reader, num_pending)
         try:
             codes.append(report(pending, slurm.follow(pending)))

@@ -8,6 +8,7 @@ in runs of more than `MAX_BLOCKS` shards, so that the number of claim files stay
 
 import mmap
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from hpcpipe.errors import PlanError
 from hpcpipe.stage import Shard
 
 MAX_BLOCKS = 100_000
+
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +40,8 @@ def check_id(shard_id: str) -> None:
     Raises:
         PlanError: it is empty, absolute, too long, or has ``.``/``..`` or control characters.
     """
+    if _PLAIN_ID.fullmatch(shard_id):
+        return
     parts = shard_id.split("/")
     if any(part in ("", ".", "..") or part.startswith("@") for part in parts):
         raise PlanError(f"shard id {shard_id!r}: every component must be a plain file name")

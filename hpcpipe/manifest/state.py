@@ -3,7 +3,7 @@
 Events may arrive in any order; the state is the same for any order of the same events.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Literal
 
 from hpcpipe.manifest.journal import FINALIZE, Event
@@ -141,21 +141,30 @@ class RunState:
             return "quarantined"
         return "pending"
 
-    def pending(self, num_shards: int | None = None) -> Iterator[int]:
+    def quarantined(self) -> set[str]:
+        """Ids of shards that are not tried again before a retry. Raises nothing."""
+        suspects = set(self.failures)
+        for block in self._lost:
+            if block.isdecimal():
+                suspects.update(self.plan.ids[index] for index in self.plan.block(int(block)))
+        suspects = {i for i in suspects if self.plan.index(i) is not None}
+        return {shard_id for shard_id in suspects if self.status(shard_id) == "quarantined"}
+
+    def pending(self, num_shards: int | None = None) -> list[int]:
         """Positions of pending shards in plan order.
 
         Args:
             num_shards: look only at so many shards from the plan's start; None for all.
 
-        Yields:
+        Returns:
             Positions in the plan.
 
         Raises:
             Nothing.
         """
-        for index, shard_id in enumerate(self.plan.ids[:num_shards]):
-            if self.status(shard_id) == "pending":
-                yield index
+        ids = self.plan.ids if num_shards is None else self.plan.ids[:num_shards]
+        closed = self.quarantined().union(self.done)
+        return [index for index, shard_id in enumerate(ids) if shard_id not in closed]
 
     def counts(self, num_shards: int | None = None) -> dict[ShardStatus, int]:
         """Number of shards by state.
@@ -169,7 +178,11 @@ class RunState:
         Raises:
             Nothing.
         """
-        counts: dict[ShardStatus, int] = {"done": 0, "pending": 0, "quarantined": 0}
-        for shard_id in self.plan.ids[:num_shards]:
-            counts[self.status(shard_id)] += 1
-        return counts
+        ids = self.plan.ids if num_shards is None else self.plan.ids[:num_shards]
+        num_quarantined = len(self.quarantined().intersection(ids))
+        num_done = sum(map(self.done.__contains__, ids))
+        return {
+            "done": num_done,
+            "pending": len(ids) - num_done - num_quarantined,
+            "quarantined": num_quarantined,
+        }
