@@ -133,7 +133,7 @@ AccountingStorageTRES=gres/gpu
                 f"NodeName={name} NodeHostname={_host()} NodeAddr=127.0.0.1 Port={port} "
                 f"CPUs={CPUS_PER_NODE} RealMemory=8000{gres} State=UNKNOWN"
             )
-        lines.append(f"PartitionName=cpu Nodes={','.join(NODES)} Default=YES State=UP")
+        lines.append(f"PartitionName=cpu Nodes={','.join(NODES)} Default=YES LLN=YES State=UP")
         lines.append("PartitionName=gpu Nodes=g1 State=UP")
         return "\n".join(lines) + "\n"
 
