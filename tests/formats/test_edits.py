@@ -86,5 +86,6 @@ def test_remote_names_that_leave_the_folder_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(type(fs), "find", lambda self, path, **_: [f"{path}/../../a.txt"])
     with pytest.raises(BadInputError, match=r"unsafe name '\.\./\.\./a\.txt'"):
         open_origin("memory://edits-unsafe/e", tmp_path)
+    monkeypatch.undo()
     assert list(tmp_path.rglob("*.txt")) == []
     fs.rm("/edits-unsafe", recursive=True)
