@@ -6,7 +6,7 @@ once. What the values mean is for Hydra and `hpcpipe.config`.
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s+(.*))?$")
@@ -21,11 +21,13 @@ class OptionText:
         name: the key.
         value: its value as written; "" where it stands on the lines below.
         comment: its comment, joined to one line; "" without one.
+        heading: comment lines above a key that has a comment of its own; "" without them.
     """
 
     name: str
     value: str
     comment: str
+    heading: str = ""
 
 
 def main_dir() -> Path:
@@ -118,8 +120,9 @@ def summary(text: str) -> str:
 def options(text: str) -> list[OptionText]:
     """Read the top-level keys of a YAML file with their comments.
 
-    A comment belongs to a key when it ends the key's line, goes on below it on lines of its own
-    that are indented, or stands right above it (the block that opens the file does not).
+    A comment belongs to a key when it ends the key's line or goes on below it on indented lines.
+    Lines right above a key are its comment where it has no other, else a heading for what
+    follows; the block that opens the file is neither.
 
     Args:
         text: the file's text.
@@ -137,15 +140,22 @@ def options(text: str) -> list[OptionText]:
     for line in lines:
         if match := _KEY.match(line):
             value, comment = _split_comment(match[2] or "")
-            comments = [*above, comment] if not is_opening else [comment]
-            found.append(OptionText(name=match[1], value=value, comment=_join(comments)))
+            before = "" if is_opening else _join(above)
+            found.append(
+                OptionText(
+                    name=match[1],
+                    value=value,
+                    comment=_join([comment]) or before,
+                    heading=before if comment else "",
+                )
+            )
             above, is_opening = [], False
         elif line.startswith("#"):
             above.append(line)
         elif line.strip().startswith("#") and found:
             last = found[-1]
             comment = _join([last.comment, line.strip()])
-            found[-1] = OptionText(name=last.name, value=last.value, comment=comment)
+            found[-1] = replace(last, comment=comment)
         else:
             above, is_opening = [], is_opening and not line.strip() and not above
     return [option for option in found if option.name not in _HIDDEN]

@@ -1,6 +1,7 @@
 """The help texts, made of the YAML files' own comments."""
 
 import textwrap
+from collections.abc import Sequence
 
 from hpcpipe import conf_files
 from hpcpipe.convert import unknown_key
@@ -35,12 +36,18 @@ def general(verbs: dict[str, str]) -> str:
     Raises:
         OSError: hpcpipe's own configuration cannot be read.
     """
-    stages = {
-        name: conf_files.summary(file.read_text(encoding="utf-8"))
+    stages = [
+        (name, conf_files.summary(file.read_text(encoding="utf-8")))
         for name, file in conf_files.group_files("stage").items()
-    }
+    ]
     return "\n".join(
-        [_HEAD, _table("verbs", verbs), _table("stages", stages), _common_options(), _TAIL]
+        [
+            _HEAD,
+            _table("verbs", list(verbs.items())),
+            _table("stages", stages),
+            _common_options(),
+            _TAIL,
+        ]
     )
 
 
@@ -95,25 +102,36 @@ def unknown_choice(group: str, name: str) -> str:
 def _common_options() -> str:
     file = conf_files.hidden_main_config() or conf_files.main_dir() / "config.yaml"
     options = conf_files.options(file.read_text(encoding="utf-8"))
-    return _option_table("common options", [option for option in options if option.value], "")
+    table = _option_table("common options", [option for option in options if option.value], "")
+    choices = [
+        f"{group}={'|'.join(conf_files.group_files(group))}"
+        for group in ("launcher", "resources", "site")
+    ]
+    sections = "launcher.KEY, resources.KEY, site.KEY, paths.KEY, run.KEY: --cfg job shows them all"
+    return f"{table}  {' '.join(choices)}\n  {sections}\n"
 
 
 def _option_table(title: str, options: list[conf_files.OptionText], prefix: str) -> str:
-    rows = {}
+    rows: list[tuple[str, str]] = []
     for option in options:
+        if option.heading:
+            rows.append(("", option.heading))
         value = "VALUE (required)" if option.value == "???" else option.value or "..."
-        rows[f"{prefix}{option.name}={value}"] = option.comment
+        rows.append((f"{prefix}{option.name}={value}", option.comment))
     return _table(title, rows)
 
 
-def _table(title: str, rows: dict[str, str]) -> str:
-    width = min(max((len(name) for name in rows), default=0), 32)
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """Lay out names and texts in two columns; a text without a name takes the whole width."""
+    width = min(max((len(name) for name, _ in rows), default=0), 32)
     lines = [f"{title}:"]
-    for name, text in rows.items():
+    for name, text in rows:
+        if not name:
+            lines += [f"  {line}" for line in textwrap.wrap(text, 98)]
+            continue
         wrapped = textwrap.wrap(text, 96 - width) or [""]
-        if len(name) > width:
-            lines.append(f"  {name}")
-            name = ""
-        lines.append(f"  {name:{width}}  {wrapped[0]}".rstrip())
+        is_long = len(name) > width
+        lines += [f"  {name}"] if is_long else []
+        lines.append(f"  {'' if is_long else name:{width}}  {wrapped[0]}".rstrip())
         lines += [f"  {'':{width}}  {more}" for more in wrapped[1:]]
     return "\n".join(lines) + "\n"
