@@ -46,7 +46,7 @@ demo: $(VENV)/.installed-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh
 
 bench: venv
-	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
