@@ -199,19 +199,7 @@ class RemoteSource:
             BadInputError: the object is gone or ends before a range does.
             TransientShardError: the store failed.
         """
-        starts = [offset for offset, _ in ranges]
-        ends = [offset + num_bytes for offset, num_bytes in ranges]
-        options = {"batch_size": CONCURRENT_RANGES} if self._fs.async_impl else {}
-        with remote_errors(self.path):
-            parts: list[bytes] = self._fs.cat_ranges(
-                [self._name] * len(ranges), starts, ends, on_error="raise", **options
-            )
-        for (offset, num_bytes), part in zip(ranges, parts, strict=True):
-            if len(part) != num_bytes:
-                raise BadInputError(
-                    f"{display(self.path)} ends inside the {num_bytes} bytes at {offset}"
-                )
-        return parts
+        return read_many([(self.path, offset, num_bytes) for offset, num_bytes in ranges])
 
     def close(self) -> None:
         """Stop reading ahead. Raises nothing."""
@@ -249,3 +237,31 @@ class RemoteSource:
         if forward and following < self.size_bytes:
             self._pool = self._pool or ThreadPoolExecutor(1, "hpcpipe-read-ahead")
             self._ahead = (following, self._pool.submit(self._fetch, following, READ_AHEAD_BYTES))
+
+
+def read_many(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """Read byte ranges of many objects at once.
+
+    Args:
+        ranges: (URL, offset, number of bytes) of each, all of one kind of store.
+
+    Returns:
+        Their bytes, in order.
+
+    Raises:
+        BadInputError: an object is gone or ends before a range does.
+        TransientShardError: the store failed.
+    """
+    if not ranges:
+        return []
+    fs, _ = filesystem(ranges[0][0])
+    names = [fs._strip_protocol(url) for url, _, _ in ranges]
+    starts = [offset for _, offset, _ in ranges]
+    ends = [offset + num_bytes for _, offset, num_bytes in ranges]
+    options = {"batch_size": CONCURRENT_RANGES} if fs.async_impl else {}
+    with remote_errors(ranges[0][0]):
+        parts: list[bytes] = fs.cat_ranges(names, starts, ends, on_error="raise", **options)
+    for (url, offset, num_bytes), part in zip(ranges, parts, strict=True):
+        if len(part) != num_bytes:
+            raise BadInputError(f"{display(url)} ends inside the {num_bytes} bytes at {offset}")
+    return parts
