@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Reshard a few shards of real photos on this machine, look at the status, check the result.
-# `make demo` runs it; everything it makes is in .demo, which it empties first.
+# `make demo` runs it. Everything goes to .demo, emptied first, or to another folder: run.sh DIR
 set -euo pipefail
+folder=${1:-.demo}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Print a command as one would type it, and run it.
@@ -15,10 +16,10 @@ show() {
     "$@"
 }
 
-rm -rf .demo
-export HPCPIPE_RUNS=.demo/runs
-show python tests/data/make_shards.py .demo --shards 4 --samples 60
-show python -m hpcpipe stage=reshard 'stage.input=.demo/shards/*.tar' \
-    stage.edits=.demo/edits stage.output=.demo/out launcher=local -m
+if [ "$folder" = .demo ]; then rm -rf .demo; fi
+export HPCPIPE_RUNS=$folder/runs
+show python tests/data/make_shards.py "$folder" --shards 4 --samples 60
+show python -m hpcpipe stage=reshard stage.input="$folder/shards/*.tar" \
+    stage.edits="$folder/edits" stage.output="$folder/out" launcher=local -m
 show python -m hpcpipe status
-show python demo/check.py .demo
+show python demo/check.py "$folder"
