@@ -16,7 +16,8 @@ from hpcpipe.manifest.heartbeat import process_runs
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
 from hpcpipe.runtime.results import open_state
-from hpcpipe.runtime.summary import exit_code, read_workers
+from hpcpipe.runtime.summary import exit_code
+from hpcpipe.runtime.workers import read_workers
 
 POLL_S = 0.3
 GRACE_S = 10.0

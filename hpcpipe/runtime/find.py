@@ -1,0 +1,171 @@
+"""Finding the run that somebody means: by its folder, its output folder, or its name."""
+
+import difflib
+import os
+from pathlib import Path
+
+from hpcpipe.conf_files import hidden_main_config
+from hpcpipe.config import RunOptions, load
+from hpcpipe.convert import build
+from hpcpipe.errors import ConfigError, RunMismatchError
+from hpcpipe.formats.remote import filesystem, is_remote
+from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
+from hpcpipe.manifest.rundir import RunDir, is_run_dir
+
+
+def runs_folder() -> Path:
+    """Tell where runs live unless a command says otherwise: ``paths.runs``.
+
+    Returns:
+        That of a ``config.yaml`` of the user's own, else $HPCPIPE_RUNS, else ``./runs``.
+
+    Raises:
+        OSError: the user's file cannot be read.
+    """
+    own = hidden_main_config()
+    if own is not None:
+        from omegaconf import OmegaConf
+
+        named = OmegaConf.select(OmegaConf.load(own), "paths.runs")
+        if isinstance(named, str):
+            return Path(named).expanduser().absolute()
+    return Path(os.environ.get("HPCPIPE_RUNS") or "runs").expanduser().absolute()
+
+
+def list_runs(folder: Path) -> list[Path]:
+    """List the run directories in a folder of runs (``FOLDER/STAGE/NAME``).
+
+    Args:
+        folder: the folder; it need not exist.
+
+    Returns:
+        Run directories, the one that was launched last first.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [path for path in folder.glob("*/*") if path.name[0] != "." and is_run_dir(path)]
+    return sorted(found, key=_launched_at, reverse=True)
+
+
+def _launched_at(run_dir: Path) -> float:
+    return (run_dir / "launches").stat().st_mtime
+
+
+def find_run(name: str) -> RunDir:
+    """Find the run that is meant.
+
+    Args:
+        name: a run directory, an output folder that a run made, or a name below the runs
+            folder: ``STAGE/LABEL``, ``LABEL``, or what only one of them begins with.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunMismatchError: there is no such run, or several could be meant.
+        OSError: a folder cannot be read.
+    """
+    path = Path(name).expanduser()
+    if is_run_dir(path):
+        return RunDir(path)
+    owners = _remote_owners(name) if is_remote(name) else _local_owners(path)
+    if owners:
+        return _owner(name, owners)
+    folder = runs_folder()
+    runs = list_runs(folder)
+    for matches in (_equal, _begins):
+        found = [run for run in runs if matches(run, name)]
+        if len(found) == 1:
+            return RunDir(found[0])
+        if found:
+            raise RunMismatchError(
+                f"{name} could be one of these runs; name one of them:\n"
+                + "\n".join(f"  {run}" for run in found)
+            )
+    raise RunMismatchError(_nothing_found(name, path, folder, runs))
+
+
+def _local_owners(path: Path) -> dict[str, Path]:
+    return {m.stage: m.run_path(str(path.absolute())) for m in read_markers(path)}
+
+
+def _remote_owners(url: str) -> dict[str, Path]:
+    fs, key = filesystem(url)
+    fs.invalidate_cache()
+    stages = [found.rpartition("/")[2][:-5] for found in fs.glob(f"{key}/{FOLDER}/*.json")]
+    markers = filter(None, (read_marker(url, stage) for stage in stages))
+    return {marker.stage: marker.run_path(url) for marker in markers}
+
+
+def _owner(name: str, owners: dict[str, Path]) -> RunDir:
+    if len(owners) > 1:
+        lines = [f"  {owner} ({stage})" for stage, owner in owners.items()]
+        raise RunMismatchError("\n".join([f"several runs made {name}; name one of them:", *lines]))
+    (owner,) = owners.values()
+    if not is_run_dir(owner):
+        raise RunMismatchError(f"{name} was made by run {owner}, which is gone")
+    return RunDir(owner)
+
+
+def _equal(run: Path, name: str) -> bool:
+    return name.strip("/") in (run.name, f"{run.parent.name}/{run.name}")
+
+
+def _begins(run: Path, name: str) -> bool:
+    return run.name.startswith(name) or f"{run.parent.name}/{run.name}".startswith(name)
+
+
+def _nothing_found(name: str, path: Path, folder: Path, runs: list[Path]) -> str:
+    if path.is_dir():
+        return (
+            f"{name} is neither a run directory (it has no run.json) nor an output folder of one "
+            "(it has no .hpcpipe folder)"
+        )
+    near = difflib.get_close_matches(name, [run.name for run in runs], n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return (
+        f"there is no run {name}: no such folder, and no run of that name in {folder}.{hint} "
+        "python -m hpcpipe status lists the runs there; HPCPIPE_RUNS names another folder"
+    )
+
+
+def config_name(run: RunDir) -> str:
+    """Name the configuration that counts now: the last launch's.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Path in the run directory; the run's own where nothing was launched yet.
+
+    Raises:
+        OSError: the launches cannot be read.
+    """
+    numbers = sorted((int(p.stem) for p in run.launches.glob("*.yaml")), reverse=True)
+    return f"launches/{numbers[0]}.yaml" if numbers else "config.yaml"
+
+
+def read_options(run: RunDir) -> RunOptions:
+    """Read how the run's shards are run, in the shortest way there is.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The options of its last launch.
+
+    Raises:
+        ConfigError: the stored configuration is damaged.
+        OSError: it cannot be read.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    name = config_name(run)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        tree = yaml.load((run.path / name).read_bytes(), Loader=loader)
+        return build(RunOptions, tree["run"], "run")
+    except (ConfigError, yaml.YAMLError, TypeError, KeyError):
+        # Values from the environment, for one: the long way resolves them or says what is wrong.
+        return load(run.path, name).run
