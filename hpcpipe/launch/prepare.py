@@ -5,12 +5,13 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 import hpcpipe
-from hpcpipe.config import Config, load
-from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError
+from hpcpipe.config import CONFIG_FILE, Config
+from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.marker import Marker, read_marker, write_marker
 from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
@@ -75,11 +76,7 @@ def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
 
 
 def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
-    try:
-        theirs = load(other).stage_options
-    except HpcPipeError:
-        theirs = {}
-    ours = {**config.stage_options, "output": config.output if config.output_given else None}
+    theirs, ours = _stored_options((other / CONFIG_FILE).read_text()), _stored_options(config.text)
     lines = [
         f"  stage.{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
         for key in sorted(theirs.keys() | ours.keys())
@@ -94,6 +91,14 @@ def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
             ]
         )
     )
+
+
+def _stored_options(text: str) -> dict[str, Any]:
+    """Stage options as they are stored: values from the environment are not resolved."""
+    from omegaconf import OmegaConf
+
+    stored = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    return dict(stored["stage"]) if isinstance(stored, dict) else {}
 
 
 def _check_free(path: Path) -> None:

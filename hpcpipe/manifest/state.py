@@ -51,7 +51,9 @@ class RunState:
                     if event.attempt > known:
                         self.done[event.shard] = event.attempt
                 case "failed":
-                    self.failures.setdefault(event.shard, {})[event.attempt] = event
+                    failures = self.failures.setdefault(event.shard, {})
+                    if event.attempt not in failures or event.final:
+                        failures[event.attempt] = event
                 case "closed":
                     self._end(event.block, event.attempt)
                 case "lost":

@@ -38,11 +38,19 @@ class Claim(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Times that decide how long a worker waits, in seconds."""
+    """How long a worker waits for what, in seconds.
+
+    Attributes:
+        linger_s: for owners of which nobody knows whether they live.
+        poll_s: between two looks.
+        backoff_s: before the second try of a shard, doubled for each one after.
+        to_the_end: wait for live owners, too, until everything is done.
+    """
 
     linger_s: float
     poll_s: float
     backoff_s: float
+    to_the_end: bool
 
 
 class Claimer:
@@ -164,7 +172,10 @@ class Claimer:
         views = {self._look(block) for block in blocks if block not in delayed}
         if "free" in views:
             return True
-        if not delayed and (views == {"beating"} or now - self._idle_since > self._waits.linger_s):
+        beating = views == {"beating"}
+        if beating and not self._waits.to_the_end:
+            return False
+        if not delayed and not beating and now - self._idle_since > self._waits.linger_s:
             return False
         pause_s = self._waits.poll_s
         if delayed:

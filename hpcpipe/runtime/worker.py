@@ -127,7 +127,12 @@ class Worker:
             reader,
             Claims(run.claims, session.identity_path),
             OwnerWatch(run.workers, session.identity, options.lease_s),
-            Waits(options.linger_s, min(options.heartbeat_s / 5, 3.0), options.backoff_s),
+            Waits(
+                linger_s=options.linger_s,
+                poll_s=min(options.heartbeat_s / 5, 3.0),
+                backoff_s=options.backoff_s,
+                to_the_end=launch.kind in ("here", "local"),
+            ),
             session.identity.name,
             self._record,
             flag.no_more_claims,
@@ -283,6 +288,8 @@ class Worker:
 
     def _watch_progress(self) -> None:
         """End the process when a shard hangs; runs in the heartbeat's thread."""
+        if self._launch.kind == "local" and not os.path.exists(f"/proc/{self._launch.pid}"):
+            self._flag.stop("the command that started this worker is gone")
         ctx, timeout_s = self._ctx, self._config.run.shard_timeout_s
         if ctx is None:
             return

@@ -1,0 +1,79 @@
+import errno
+import os
+
+import pytest
+
+from hpcpipe.manifest.journal import Event, JournalReader, JournalWriter
+from hpcpipe.stage import OutputFile
+
+
+def done(shard: str, attempt: int = 1) -> Event:
+    return Event(
+        event="done", attempt=attempt, shard=shard, outputs=(OutputFile("a.tar", 3, "x:y"),)
+    )
+
+
+def test_reads_only_what_is_new(tmp_path):
+    writer = JournalWriter(tmp_path / "w.jsonl")
+    reader = JournalReader(tmp_path)
+    writer.write(done("a"))
+    assert reader.read() == [("w", done("a"))]
+    assert reader.read() == []
+    writer.write(done("b"), done("c"))
+    JournalWriter(tmp_path / "v.jsonl").write(done("d"))
+    assert [(name, event.shard) for name, event in reader.read()] == [
+        ("v", "d"),
+        ("w", "b"),
+        ("w", "c"),
+    ]
+
+
+def test_a_journal_has_one_writer_ever(tmp_path):
+    JournalWriter(tmp_path / "w.jsonl").write(done("a"))
+    with pytest.raises(FileExistsError):
+        JournalWriter(tmp_path / "w.jsonl")
+
+
+def test_a_torn_last_line_waits_for_its_end(tmp_path):
+    path = tmp_path / "w.jsonl"
+    JournalWriter(path).write(done("a"), done("b"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    reader = JournalReader(tmp_path)
+    assert [event.shard for _, event in reader.read()] == ["a"]
+    path.write_bytes(whole)
+    assert [event.shard for _, event in reader.read()] == ["b"]
+
+
+def test_a_damaged_line_is_passed_over_and_named(tmp_path, caplog):
+    path = tmp_path / "w.jsonl"
+    JournalWriter(path).write(done("a"), done("b"))
+    path.write_bytes(b'{"event":"done","att\x00\n' + path.read_bytes())
+    assert [event.shard for _, event in JournalReader(tmp_path).read()] == ["a", "b"]
+    assert "damaged line" in caplog.text
+    assert str(path) in caplog.text
+
+
+def test_a_failed_write_leaves_whole_lines_only(tmp_path, monkeypatch):
+    writer = JournalWriter(tmp_path / "w.jsonl")
+    writer.write(done("a"))
+    real = os.write
+    monkeypatch.setattr(os, "write", _Half(real))
+    with pytest.raises(OSError, match="No space"):
+        writer.write(done("b"))
+    monkeypatch.setattr(os, "write", real)
+    writer.write(done("c"))
+    assert [event.shard for _, event in JournalReader(tmp_path).read()] == ["a", "c"]
+
+
+class _Half:
+    """Writes ten bytes, then finds the disk full."""
+
+    def __init__(self, real):
+        self.real, self.calls = real, 0
+
+    def __call__(self, fd, data):
+        self.calls += 1
+        if self.calls > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self.real(fd, data[:10])

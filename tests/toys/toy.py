@@ -1,0 +1,96 @@
+"""A stage whose input files say what is to happen to their shard."""
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hpcpipe.errors import BadInputError, SetupError, TransientShardError
+from hpcpipe.stage import (
+    FinalizeContext,
+    PlanContext,
+    Shard,
+    ShardContext,
+    ShardStopped,
+    Stage,
+    TuningInt,
+    WorkerContext,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy(Stage):
+    """Copies each input file in upper case, unless its first word says something else.
+
+    ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
+    its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends; ``wait`` ends
+    when told to stop.
+    """
+
+    word: str
+    broken_setup: bool
+    batch_size: TuningInt
+
+    def plan(self, ctx: PlanContext) -> Iterator[Shard]:
+        for item in ctx.list_inputs(self.input, (".txt", ".out")):
+            yield Shard(Path(item.path).stem, (item,), num_bytes=item.size_bytes)
+
+    def planned_outputs(self, shard: Shard) -> tuple[str, ...]:
+        return (f"{shard.id}.out",)
+
+    def setup(self, ctx: WorkerContext) -> str:
+        if self.broken_setup:
+            raise SetupError("the model is missing")
+        return self.word
+
+    def process(self, shard: Shard, ctx: ShardContext, state: Any) -> None:
+        text = Path(shard.inputs[0].path).read_text()
+        out = ctx.output(f"{shard.id}.out")
+        out.write(f"{state} ".encode())
+        what, *rest = text.split()
+        number = float(rest[0]) if what in ("flaky", "kill", "slow") else 0.0
+        match what:
+            case "bad":
+                raise BadInputError(f"{shard.inputs[0].path}: bad at byte 7")
+            case "crash":
+                raise KeyError("crash")
+            case "enospc":
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            case "flaky" if ctx.attempt < number:
+                raise TransientShardError(f"not yet, attempt {ctx.attempt}")
+            case "kill" if ctx.attempt < number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "slow":
+                time.sleep(number)
+            case "hang":
+                time.sleep(600)
+            case "wait":
+                while not ctx.should_stop:
+                    time.sleep(0.01)
+                raise ShardStopped
+        out.write(text.upper().encode())
+        out.num_samples = 1
+        ctx.count("samples_in")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loose(Toy):
+    """The same, said to give other bytes each time."""
+
+    deterministic: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final(Toy):
+    """The same, with a last step that lists what was made."""
+
+    def finalize(self, ctx: FinalizeContext) -> None:
+        out = ctx.output("list.txt")
+        for shard in ctx.shards():
+            result = ctx.result(shard.id)
+            size_bytes = result.outputs[0].size_bytes if result else -1
+            out.write(f"{shard.id} {size_bytes}\n".encode())
