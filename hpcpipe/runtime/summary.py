@@ -123,8 +123,8 @@ class Observer:
         workers = read_workers(run, self.options.lease_s)
         workers.sort(key=lambda view: (view.state != "running", view.identity.started_at))
         overall = _overall(code, workers)
-        stats, num_bytes_out = self._tally.sums()
-        rate = self._tally.shards_per_s()
+        totals = self._tally.totals()
+        rate = totals.shards_per_s
         return Summary(
             run_dir=str(run.path),
             stage=info.stage,
@@ -140,8 +140,8 @@ class Observer:
             finalize=self.state.status(FINALIZE) if info.has_finalize else "",
             shards_per_s=rate,
             eta_s=number["pending"] / rate if rate and overall == "running" else None,
-            stats=stats,
-            num_bytes_out=num_bytes_out,
+            stats=totals.stats,
+            num_bytes_out=totals.num_bytes_out,
             workers=workers,
             failures=failures_by_class(run, self.state, self._tally),
             launches=run.read_launches(),

@@ -1,12 +1,29 @@
 """Sums over the events of a run, kept up to date as more of them are read."""
 
 import time
+from operator import itemgetter
+from typing import NamedTuple
 
 from hpcpipe.manifest.journal import FINALIZE, Event
 from hpcpipe.manifest.state import RunState
 
 RATE_WINDOW_S = 600.0
 _SLACK_S = 60.0
+
+
+class Totals(NamedTuple):
+    """Sums over all finished shards.
+
+    Attributes:
+        stats: counters by name.
+        num_bytes_out: bytes of all outputs.
+        shards_per_s: shards finished a second in the last ten minutes of work, by the writers'
+            clocks; 0 where nothing was finished.
+    """
+
+    stats: dict[str, int | float]
+    num_bytes_out: int
+    shards_per_s: float
 
 
 class Tally:
@@ -58,42 +75,40 @@ class Tally:
             elif event.event == "lost":
                 self.lost[event.block] = event
 
-    def sums(self) -> tuple[dict[str, int | float], int]:
+    def totals(self) -> Totals:
         """Add up what counts.
 
         Returns:
-            Counters by name, and the bytes of all outputs.
+            The sums.
 
         Raises:
             Nothing.
         """
-        stats: dict[str, int | float] = {}
-        num_bytes = 0
-        for event in self._counting():
-            for name, number in event.stats.items():
-                stats[name] = stats.get(name, 0) + number
-            for file in event.outputs:
-                num_bytes += file.size_bytes
-        return dict(sorted(stats.items())), num_bytes
-
-    def shards_per_s(self) -> float:
-        """Tell how fast shards were finished in the last ten minutes of work.
-
-        Returns:
-            Shards a second by the writers' clocks; 0 where nothing was finished.
-
-        Raises:
-            Nothing.
-        """
-        times = [(e.at, e.seconds) for e in self._counting() if e.shard != FINALIZE]
-        if not times:
-            return 0.0
-        latest, _ = max(times)
-        recent = [(at, seconds) for at, seconds in times if at > latest - RATE_WINDOW_S]
-        first = max(min(at - seconds for at, seconds in recent), latest - RATE_WINDOW_S)
-        span_s = max(latest, min(time.time(), latest + _SLACK_S)) - first
-        return len(recent) / span_s if span_s > 0 else 0.0
-
-    def _counting(self) -> list[Event]:
         counting = self._state.done
-        return [e for e in self._done.values() if counting.get(e.shard) == e.attempt]
+        events = [e for e in self._done.values() if counting.get(e.shard) == e.attempt]
+        return Totals(
+            stats=_sum_stats([event.stats for event in events if event.stats]),
+            num_bytes_out=sum([file.size_bytes for event in events for file in event.outputs]),
+            shards_per_s=_rate([event for event in events if event.shard != FINALIZE]),
+        )
+
+
+def _sum_stats(stats: list[dict[str, int | float]]) -> dict[str, int | float]:
+    sums: dict[str, int | float] = {}
+    for name in sorted(set[str]().union(*stats)):
+        try:
+            # Nearly always every shard has every counter, and this takes a tenth of the time.
+            sums[name] = sum(map(itemgetter(name), stats))
+        except KeyError:
+            sums[name] = sum(counters[name] for counters in stats if name in counters)
+    return sums
+
+
+def _rate(events: list[Event]) -> float:
+    if not events:
+        return 0.0
+    latest = max([event.at for event in events])
+    recent = [event for event in events if event.at > latest - RATE_WINDOW_S]
+    first = max(min([event.at - event.seconds for event in recent]), latest - RATE_WINDOW_S)
+    span_s = max(latest, min(time.time(), latest + _SLACK_S)) - first
+    return len(recent) / span_s if span_s > 0 else 0.0
