@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -86,13 +87,17 @@ def num_workers(pending: Pending, array_size: int, min_shards_per_worker: int) -
 
 
 def _submit_what_is_allowed(pending: Pending, launcher: SlurmLauncher, number: int) -> Launch:
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
     while True:
         record = new_launch(pending, "slurm", number)
+        folder = pending.run.path / "submitit" / str(record.number)
         try:
-            job = _submit(pending, launcher, record)
-        except Exception as error:
-            (pending.run.launches / f"{record.number}.json").unlink()
-            (pending.run.launches / f"{record.number}.yaml").unlink()
+            job = _submit(pending, launcher, record, folder)
+        except (FailedJobError, FailedSubmissionError, ValueError) as error:
+            shutil.rmtree(folder)
+            for suffix in ("json", "yaml"):
+                (pending.run.launches / f"{record.number}.{suffix}").unlink()
             if number > 1 and _TOO_MANY.search(str(error)):
                 number //= 2
                 continue
@@ -108,10 +113,9 @@ def _refusal(error: Exception) -> str:
     return f"the array was not submitted, nothing is queued: {text}\n{hint}"
 
 
-def _submit(pending: Pending, launcher: SlurmLauncher, record: Launch) -> str:
+def _submit(pending: Pending, launcher: SlurmLauncher, record: Launch, folder: Path) -> str:
     import submitit
 
-    folder = pending.run.path / "submitit" / str(record.number)
     folder.mkdir(parents=True)
     tasks = [
         WorkerTask(str(pending.run.path), record.number, index)
