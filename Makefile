@@ -4,12 +4,13 @@
 #   make test    all checks: style, types, tests (with a real SLURM), the wheel; sets itself up
 #   make venv    just the environment, in .venv
 #   make lint    style and types
-#   make bench   the benchmarks, some minutes; see benchmarks/README.md
+#   make bench   the benchmarks, some minutes, in BENCH=/tmp/hpcpipe-bench
 #   make clean   remove what the above made, .venv included
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH ?= /tmp/hpcpipe-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help venv slurm-packages lint wheel test demo bench clean
@@ -46,7 +47,9 @@ demo: $(VENV)/.installed-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh
 
 bench: venv
-	@for script in $$(grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/reshard.py $(BENCH)/reshard
+	$(BIN)/python benchmarks/repack.py --dir $(BENCH)/repack
+	$(BIN)/python benchmarks/status.py
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
