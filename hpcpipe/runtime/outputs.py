@@ -19,7 +19,8 @@ from hpcpipe.formats.remote import display, filesystem, is_remote
 from hpcpipe.manifest.files import fsync_dir, write_all
 from hpcpipe.stage import OutputFile
 
-COPY_BYTES = 1 << 20
+COPY_BYTES = 256 << 10
+"""Small writes are gathered to this, which stays in a core's cache between reading and writing."""
 
 
 class _Hasher(Protocol):
@@ -79,7 +80,8 @@ class StagedFile:
         self._algorithm = checksum
         self._hasher = CHECKSUMS[checksum]()
         self._size_bytes = 0
-        self._buffer: memoryview | None = None
+        self._buffer = memoryview(b"")
+        self._num_buffered = 0
         self.fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
@@ -94,10 +96,18 @@ class StagedFile:
         Raises:
             OSError: writing failed.
         """
-        write_all(self.fd, data)
-        self._hasher.update(data)
-        num_bytes = memoryview(data).nbytes
-        self._size_bytes += num_bytes
+        if not isinstance(data, bytes):
+            data = memoryview(data).cast("B")
+        num_bytes = len(data)
+        start = self._num_buffered
+        if start + num_bytes > len(self._buffer):
+            self.flush()
+            start = 0
+            if num_bytes >= COPY_BYTES:
+                self._append(data)
+                return num_bytes
+        self._buffer[start : start + num_bytes] = data
+        self._num_buffered = start + num_bytes
         return num_bytes
 
     def copy_range(self, fd: int, offset_bytes: int, num_bytes: int) -> None:
@@ -112,22 +122,42 @@ class StagedFile:
             BadInputError: the file ends before the range does.
             OSError: reading or writing failed.
         """
-        if self._buffer is None:
-            self._buffer = memoryview(bytearray(COPY_BYTES))
         end = offset_bytes + num_bytes
         while offset_bytes < end:
-            num_read = os.preadv(fd, [self._buffer[: end - offset_bytes]], offset_bytes)
+            start = self._num_buffered
+            if start == len(self._buffer):
+                self.flush()
+                start = 0
+            room = self._buffer[start : start + end - offset_bytes]
+            num_read = os.preadv(fd, [room], offset_bytes)
             if num_read == 0:
                 raise BadInputError(f"an input ends at byte {offset_bytes}, {end} were expected")
-            self.write(self._buffer[:num_read])
+            self._num_buffered = start + num_read
             offset_bytes += num_read
+
+    def flush(self) -> None:
+        """Hand what is buffered to the system.
+
+        Raises:
+            OSError: writing failed.
+        """
+        if self._num_buffered:
+            self._append(self._buffer[: self._num_buffered])
+            self._num_buffered = 0
+        elif not self._buffer:
+            self._buffer = memoryview(bytearray(COPY_BYTES))
+
+    def _append(self, data: bytes | memoryview) -> None:
+        write_all(self.fd, data)
+        self._hasher.update(data)
+        self._size_bytes += len(data)
 
     def tell(self) -> int:
         """Number of bytes written so far. Raises nothing."""
-        return self._size_bytes
+        return self._size_bytes + self._num_buffered
 
     def close(self, *, sync: bool) -> None:
-        """Close the temporary file.
+        """Close the temporary file; what is buffered and not flushed is given up.
 
         Args:
             sync: make its content durable first.
@@ -213,6 +243,7 @@ class OutputFolder:
             TransientShardError: a remote file did not arrive whole.
         """
         for file in files:
+            file.flush()
             file.close(sync=not self.remote)
         fence()
         if self.remote:
