@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "process", "setup"]
 
-WINDOW_BYTES = 32 << 20
+WINDOW_BYTES = 16 << 20
 WINDOW_SAMPLES = 512
 _NUMBER_WIDTH = 9
 
