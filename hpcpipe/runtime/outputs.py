@@ -80,7 +80,7 @@ class StagedFile:
         self._algorithm = checksum
         self._hasher = CHECKSUMS[checksum]()
         self._size_bytes = 0
-        self._buffer = memoryview(b"")
+        self._buffer = memoryview(bytearray())
         self._num_buffered = 0
         self.fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
 
