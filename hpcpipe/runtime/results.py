@@ -1,7 +1,9 @@
 """What a run has made, read from its journals, and whether it is still there as recorded."""
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 from hpcpipe.config import Config
@@ -12,6 +14,8 @@ from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.outputs import CHECKSUMS, COPY_BYTES, OutputFolder
 from hpcpipe.stage import OutputFile, ShardResult
+
+_BATCH = 1024
 
 
 class Finding(NamedTuple):
@@ -97,6 +101,42 @@ def check_outputs(
             found = _check(folder.open_path(output.path), output, deep=deep)
             if found is not None:
                 yield Finding(result.shard_id, folder.open_path(output.path), *found)
+
+
+def check_outputs_in_threads(
+    folder: OutputFolder, results: Iterable[ShardResult], *, deep: bool, num_threads: int
+) -> Iterator[list[Finding]]:
+    """Compare recorded outputs with what is there, several shards at a time.
+
+    Args:
+        folder: the run's output folder.
+        results: the results to look at.
+        deep: read every file and compare its checksum, too.
+        num_threads: shards looked at at a time.
+
+    Yields:
+        The findings of one shard after the other, in order; an empty list for one that is as
+        recorded. A file that cannot be read is a finding.
+
+    Raises:
+        HpcPipeError: the output folder cannot be opened at all.
+    """
+
+    def check(result: ShardResult) -> list[Finding]:
+        findings: list[Finding] = []
+        for output in result.outputs:
+            try:
+                one = ShardResult(result.shard_id, (output,))
+                findings.extend(check_outputs(folder, (one,), deep=deep))
+            except OSError as error:
+                path = folder.open_path(output.path)
+                findings.append(Finding(result.shard_id, path, "unreadable", str(error)))
+        return findings
+
+    rest = iter(results)
+    with ThreadPoolExecutor(num_threads, "hpcpipe-verify") as pool:
+        while batch := list(itertools.islice(rest, _BATCH)):
+            yield from pool.map(check, batch)
 
 
 def _check(

@@ -8,12 +8,12 @@ from hpcpipe.config import Config, RunOptions
 from hpcpipe.manifest.journal import FINALIZE, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.manifest.state import RunState
+from hpcpipe.manifest.state import RunState, ShardStatus
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
 from hpcpipe.runtime.tally import Tally
 from hpcpipe.runtime.workers import WorkerView, read_workers
 
-Overall = Literal["complete", "running", "quarantined", "incomplete"]
+Overall = Literal["complete", "running", "queued", "quarantined", "incomplete"]
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -25,8 +25,9 @@ class Summary(msgspec.Struct, frozen=True):
         run_name: label.
         output: output folder.
         created_at: Unix time in seconds.
-        state: ``complete``; ``running``; ``quarantined`` (nothing else is left, and it is more
-            than ``run.max_failed_fraction``); ``incomplete``.
+        state: ``complete``; ``running``; ``queued`` (only where SLURM was asked);
+            ``quarantined`` (nothing else is left, and it is more than
+            ``run.max_failed_fraction``); ``incomplete``.
         stopping: a STOP file keeps workers from claiming more.
         num_shards: shards in the plan.
         done: finished ones.
@@ -108,6 +109,18 @@ class Observer:
             None,
             has_finalize=self.run.info.has_finalize,
         )
+
+    def overview(self) -> tuple[Overall, dict[ShardStatus, int]]:
+        """Read what is new, and say only the most important.
+
+        Returns:
+            State of the run, and number of shards by theirs.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        code, workers = self.refresh(), read_workers(self.run, self.options.lease_s)
+        return _overall(code, workers), self.state.counts()
 
     def summarize(self) -> Summary:
         """Read what is new, and sum up.

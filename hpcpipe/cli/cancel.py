@@ -1,0 +1,98 @@
+"""``hpcpipe cancel``: stop the workers of a run."""
+
+import argparse
+import os
+import shutil
+import signal
+
+from hpcpipe.cli.verb import run_of, shown, verb_parser
+from hpcpipe.console import plural
+from hpcpipe.errors import LaunchError
+from hpcpipe.launch import squeue
+from hpcpipe.manifest.heartbeat import process_runs
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.workers import WorkerView, read_workers
+
+
+def main(argv: list[str]) -> int:
+    """Stop a run's workers, at once or after the shards at hand.
+
+    Args:
+        argv: arguments after the verb.
+
+    Returns:
+        0; 4 where some workers could only be asked to stop by the STOP file.
+
+    Raises:
+        HpcPipeError: there is no such run, or SLURM refuses.
+        OSError: the run directory cannot be written.
+        SystemExit: the arguments are wrong, or help was asked for.
+    """
+    args = _parse(argv)
+    run = run_of(args, "cancel")
+    views = read_workers(run, read_options(run).lease_s)
+    running = [view for view in views if view.state == "running"]
+    if args.drain:
+        run.stop_file.touch()
+        print(f"stopping   {plural(len(running), 'worker')} after the shards at hand")
+        print(f"           ({shown(run.stop_file)} is there until the next launch)")
+        return 0
+    num_tasks, is_slurm_out_of_reach = _cancel_arrays(run)
+    others = [view for view in running if not (view.identity.job and num_tasks)]
+    num_signalled = sum(map(_terminate, others))
+    if num_tasks:
+        print(f"cancelled  {plural(num_tasks, 'task')} of the run's arrays")
+    if num_signalled:
+        print(f"stopping   {plural(num_signalled, 'worker')} on this machine")
+    if is_slurm_out_of_reach or num_signalled < len(others):
+        run.stop_file.touch()
+        print("stopping   the other workers after the shards at hand, by a STOP file:")
+        print(f"           {shown(run.stop_file)} (there until the next launch)")
+        return 4
+    if not num_tasks and not others:
+        print("nothing of this run is queued or running")
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = verb_parser(
+        "cancel",
+        "Stop a run's workers: SLURM arrays by scancel, workers on this machine by a signal,\n"
+        "workers elsewhere by a STOP file in the run directory. Nothing that is finished is\n"
+        "lost; launch the run again to go on.",
+        "examples:\n"
+        "  hpcpipe cancel runs/reshard/first          at once\n"
+        "  hpcpipe cancel runs/reshard/first --drain  each worker finishes its shard first\n"
+        "\nexit codes: 0 done, 4 some workers could only be told by the STOP file",
+    )
+    parser.add_argument(
+        "--drain", action="store_true", help="let workers finish the shards at hand"
+    )
+    return parser.parse_args(argv)
+
+
+def _cancel_arrays(run: RunDir) -> tuple[int, bool]:
+    """Cancel all arrays of a run; number of tasks, and whether SLURM could not be asked."""
+    arrays = {launch.array_job for launch in run.read_launches() if launch.array_job}
+    if not arrays:
+        return 0, False
+    if shutil.which("scancel") is None or shutil.which("squeue") is None:
+        print("there is no scancel on this machine")
+        return 0, True
+    try:
+        return sum(squeue.cancel(arrays).values()), False
+    except LaunchError as error:
+        print(f"SLURM did not cancel: {error}")
+        return 0, True
+
+
+def _terminate(view: WorkerView) -> bool:
+    """Send TERM to a worker's process, where it is on this machine and one's own."""
+    if not process_runs(view.identity):
+        return False
+    try:
+        os.kill(view.identity.pid, signal.SIGTERM)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

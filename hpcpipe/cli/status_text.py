@@ -1,0 +1,145 @@
+"""The text that `status` shows of one run."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from hpcpipe.cli import text
+from hpcpipe.cli.verb import shown
+from hpcpipe.runtime.failures import FailureClass
+from hpcpipe.runtime.summary import Summary
+from hpcpipe.runtime.workers import WorkerView
+
+MAX_BAR = 40
+_NUM_NOTES = 5
+
+
+def lines(summary: Summary, queue: Mapping[str, int], width: int) -> list[str]:
+    """Show a run.
+
+    Args:
+        summary: the run.
+        queue: SLURM's tasks by their state; empty where it was not asked.
+        width: characters a line.
+
+    Returns:
+        The lines.
+
+    Raises:
+        Nothing.
+    """
+    parts = [*_head(summary, width), *_workers(summary, queue, width)]
+    parts += _failures(summary.failures, width)
+    return [*parts, *_advice(summary)]
+
+
+def _head(summary: Summary, width: int) -> list[str]:
+    counts = ((summary.pending, "pending"), (summary.quarantined, "quarantined"))
+    rest = "".join(f", {number:,} {state}" for number, state in counts if number)
+    bar = text.bar(summary.done, summary.num_shards, max(min(MAX_BAR, width - 44), 10))
+    eta = "" if summary.eta_s is None else f"  ETA {text.duration(summary.eta_s)}"
+    head = [
+        f"run        {shown(summary.run_dir)}",
+        f"output     {summary.output}",
+        f"state      {summary.state:11} {bar}{eta}",
+        f"shards     {summary.done:,} of {summary.num_shards:,} done{rest}",
+    ]
+    if summary.stopping:
+        head.append("stopping   a STOP file is there: workers finish the shard at hand and end")
+    if summary.finalize:
+        head.append(f"finalize   {summary.finalize}")
+    if summary.done:
+        rate, written = text.rate(summary.shards_per_s), text.size(summary.num_bytes_out)
+        head.append(f"rate       {rate}, {written} written")
+    return head + _stats(summary.stats, width)
+
+
+def _stats(stats: Mapping[str, int | float], width: int) -> list[str]:
+    """Counters, as many on a line as fit."""
+    rows: list[str] = []
+    for name, value in stats.items():
+        item = f"{name} {text.number(value)}"
+        if rows and len(rows[-1]) + 2 + len(item) <= min(width, 100):
+            rows[-1] += f", {item}"
+        else:
+            rows.append(f"{'' if rows else 'counted':10} {item}")
+    return rows
+
+
+def _workers(summary: Summary, queue: Mapping[str, int], width: int) -> list[str]:
+    states = Counter(view.state for view in summary.workers)
+    parts = [f"{states[state]:,} {state}" for state in ("running", "ended") if states[state]]
+    parts += [f"{number:,} {state.lower()} in the queue" for state, number in queue.items()]
+    if states["silent"]:
+        parts.append(f"{states['silent']:,} silent (killed, or their node is gone)")
+    rows = ["", f"workers    {', '.join(parts) or 'none yet'}"]
+    rows += _running([view for view in summary.workers if view.state == "running"], width)
+    notes = Counter(v.beat.note for v in summary.workers if v.state == "ended" and v.beat.note)
+    rows += [
+        text.cut(f"  {number:,} ended early: {' '.join(note.split())}", width)
+        for note, number in notes.most_common(_NUM_NOTES)
+    ]
+    return rows
+
+
+def _running(views: list[WorkerView], width: int) -> list[str]:
+    """One line a worker: who, where, what it does and for how long, what it did."""
+    if not views:
+        return []
+    now = time.time()
+    rows = []
+    for view in views:
+        beat = view.beat
+        since = beat.shard_since if beat.shard else view.identity.started_at
+        rows.append(
+            [
+                view.identity.label,
+                view.identity.node or view.identity.host,
+                text.duration(now - since),
+                f"{beat.num_done:,} done",
+                f"{beat.num_failed:,} failed" if beat.num_failed else "",
+                beat.shard or beat.state,
+            ]
+        )
+    lead = text.table([row[:-1] for row in rows], right=frozenset({2, 3, 4}))
+    room = max(width - max(map(len, lead)) - 4, 12)
+    pad = max(map(len, lead))
+    return [
+        f"  {line:{pad}}  {text.cut_front(row[-1], room)}"
+        for line, row in zip(lead, rows, strict=True)
+    ]
+
+
+def _failures(failures: list[FailureClass], width: int) -> list[str]:
+    rows = []
+    for failure in failures:
+        kinds = [f"{failure.quarantined:,} quarantined"] if failure.quarantined else []
+        if failure.pending:
+            later = "to be tried again" if failure.charged else "given back, not their fault"
+            kinds.append(f"{failure.pending:,} {later}")
+        where = f" on {failure.host}" if failure.host else ""
+        rows += [
+            f"  {failure.error_class}: {', '.join(kinds)}",
+            text.cut(f"    e.g. {failure.shard}{where}:", width),
+            *(f"      {line}" for line in failure.example.splitlines()[:4]),
+        ]
+        if failure.log:
+            rows.append(f"    log  {shown(failure.log)}")
+    return ["", "failures", *rows] if rows else []
+
+
+def _advice(summary: Summary) -> list[str]:
+    """The commands that go on from here."""
+    run = shown(summary.run_dir)
+    rows = []
+    if summary.quarantined or summary.finalize == "quarantined":
+        rows.append(f"retry      python -m hpcpipe retry {run}    (once the cause is mended)")
+    if summary.failures:
+        shard = summary.failures[0].shard
+        rows.append(f"look       python -m hpcpipe logs {run} {shown(shard)}")
+    if summary.state == "incomplete":
+        rows.append("go on      launch it again with the same command, or be one worker here:")
+        rows.append(f"           python -m hpcpipe work {run}")
+    elif summary.state in ("running", "queued"):
+        rows.append(f"cancel     python -m hpcpipe cancel {run}")
+    return ["", *rows] if rows else []

@@ -1,0 +1,112 @@
+"""What the verbs share: their parser, and the run they are about."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from hpcpipe.cli import text
+from hpcpipe.errors import ConfigError
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.find import find_run, list_runs, read_options, runs_folder
+from hpcpipe.runtime.summary import Observer
+
+NUM_LISTED = 10
+_RUN_HELP = (
+    "run directory, output folder of a run, or the beginning of a run's name below the runs "
+    "folder ($HPCPIPE_RUNS or ./runs)"
+)
+
+
+def verb_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Make the parser of a verb that is about one run.
+
+    Args:
+        name: the verb.
+        description: what it does, as complete sentences.
+        examples: command lines, and what else should stand below the options.
+
+    Returns:
+        The parser, with RUN in it.
+
+    Raises:
+        Nothing.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"hpcpipe {name}",
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help=_RUN_HELP)
+    return parser
+
+
+def run_of(args: argparse.Namespace, verb: str) -> RunDir:
+    """Find the run that a verb was given; without one the newest runs are listed.
+
+    Args:
+        args: parsed arguments.
+        verb: the verb.
+
+    Returns:
+        The run.
+
+    Raises:
+        ConfigError: no run was given.
+        RunMismatchError: there is no such run, or several could be meant.
+        OSError: a folder cannot be read.
+    """
+    if args.run is None:
+        lines = run_list()
+        raise ConfigError("\n".join([f"which run? python -m hpcpipe {verb} RUN", *lines]))
+    return find_run(args.run)
+
+
+def run_list() -> list[str]:
+    """Describe the newest runs.
+
+    Returns:
+        One line a run: when it was launched last, stage, name, state, done, path; or what to do
+        where there are none.
+
+    Raises:
+        OSError: the runs folder cannot be read.
+    """
+    folder = runs_folder()
+    paths = list_runs(folder)
+    if not paths:
+        return [f"no runs in {folder} (HPCPIPE_RUNS or a path names another place)"]
+    lines = text.table([_row(path) for path in paths[:NUM_LISTED]], right=frozenset({4}))
+    if len(paths) > NUM_LISTED:
+        lines.append(f"and {len(paths) - NUM_LISTED:,} older ones in {folder}")
+    return lines
+
+
+def _row(path: Path) -> list[str]:
+    at = text.moment((path / "launches").stat().st_mtime)[:16]
+    try:
+        run = RunDir(path)
+        state, counts = Observer(run, read_options(run)).overview()
+    except (OSError, ValueError, ConfigError) as error:
+        return [at, path.parent.name, path.name, "unreadable", "", str(error)]
+    done = f"{counts['done']:,}/{sum(counts.values()):,}"
+    return [at, run.info.stage, run.info.run_name, state, done, shown(path)]
+
+
+def shown(path: Path | str) -> str:
+    """Write a path as short as it can be typed from the current folder, quoted for a shell.
+
+    Args:
+        path: the path.
+
+    Returns:
+        Text to be pasted into a command.
+
+    Raises:
+        Nothing.
+    """
+    try:
+        return shlex.quote(str(Path(path).relative_to(Path.cwd())))
+    except (ValueError, OSError):
+        return shlex.quote(str(path))
