@@ -1,1 +1,1 @@
-"""formats"""
+"""File formats: tar, key lists, sample indexes, and reading files local and remote."""
