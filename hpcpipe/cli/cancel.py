@@ -38,19 +38,20 @@ def main(argv: list[str]) -> int:
         print(f"stopping   {plural(len(running), 'worker')} after the shards at hand")
         print(f"           ({shown(run.stop_file)} is there until the next launch)")
         return 0
-    num_tasks, is_slurm_out_of_reach = _cancel_arrays(run)
-    others = [view for view in running if not (view.identity.job and num_tasks)]
+    tasks = _cancel_arrays(run)
+    cancelled = {x.number for x in run.read_launches() if tasks and x.array_job in tasks}
+    others = [view for view in running if view.identity.launch not in cancelled]
     num_signalled = sum(map(_terminate, others))
-    if num_tasks:
-        print(f"cancelled  {plural(num_tasks, 'task')} of the run's arrays")
+    if tasks:
+        print(f"cancelled  {plural(sum(tasks.values()), 'task')} of the run's arrays")
     if num_signalled:
         print(f"stopping   {plural(num_signalled, 'worker')} on this machine")
-    if is_slurm_out_of_reach or num_signalled < len(others):
+    if tasks is None or num_signalled < len(others):
         run.stop_file.touch()
         print("stopping   the other workers after the shards at hand, by a STOP file:")
         print(f"           {shown(run.stop_file)} (there until the next launch)")
         return 4
-    if not num_tasks and not others:
+    if not tasks and not others:
         print("nothing of this run is queued or running")
     return 0
 
@@ -72,24 +73,27 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _cancel_arrays(run: RunDir) -> tuple[int, bool]:
-    """Cancel all arrays of a run; number of tasks, and whether SLURM could not be asked."""
+def _cancel_arrays(run: RunDir) -> dict[str, int] | None:
+    """Cancel all arrays of a run; tasks by array job id, None where SLURM could not be asked."""
     arrays = {launch.array_job for launch in run.read_launches() if launch.array_job}
     if not arrays:
-        return 0, False
+        return {}
     if shutil.which("scancel") is None or shutil.which("squeue") is None:
         print("there is no scancel on this machine")
-        return 0, True
+        return None
     try:
-        return sum(squeue.cancel(arrays).values()), False
+        return squeue.cancel(arrays)
     except LaunchError as error:
         print(f"SLURM did not cancel: {error}")
-        return 0, True
+        return None
 
 
 def _terminate(view: WorkerView) -> bool:
-    """Send TERM to a worker's process, where it is on this machine and one's own."""
-    if not process_runs(view.identity):
+    """Send TERM to a worker's process, where it is on this machine, one's own, and no SLURM job.
+
+    A worker that is a SLURM job waits for SLURM to end it after TERM.
+    """
+    if view.identity.job or not process_runs(view.identity):
         return False
     try:
         os.kill(view.identity.pid, signal.SIGTERM)

@@ -1,0 +1,124 @@
+"""What a run leaves behind that nobody needs: temporary files, pickles, old logs."""
+
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from hpcpipe.config import load
+from hpcpipe.formats.remote import is_remote
+from hpcpipe.manifest.marker import read_markers
+from hpcpipe.manifest.plan import Plan
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.find import config_name
+
+OLD_S = 24 * 3600.0
+_PART = re.compile(r"\.(?P<name>.+)\.\d+\.part")
+_NONCE = r"\.[0-9a-f]{8}"
+
+Kind = Literal["temporary file", "unfinished run folder", "pickle", "log"]
+
+
+class Leftover(NamedTuple):
+    """One thing that may go.
+
+    Attributes:
+        kind: what it is.
+        path: file or folder.
+        num_bytes: its size, everything in it included.
+    """
+
+    kind: Kind
+    path: Path
+    num_bytes: int
+
+
+def find_leftovers(run: RunDir, *, logs: bool) -> Iterator[Leftover]:
+    """Find what may be removed while no worker of the run lives and none is queued.
+
+    Args:
+        run: the run.
+        logs: old logs, too.
+
+    Yields:
+        Leftovers; never outputs, plans, claims, journals or workers' files.
+
+    Raises:
+        HpcPipeError: the run is damaged.
+        OSError: a folder cannot be read.
+    """
+    yield from _parts(run)
+    for folder in (run.path, run.launches):
+        yield from _old("temporary file", folder, re.compile(r"\..+" + _NONCE))
+    unfinished = re.compile(re.escape(f".{run.path.name}") + _NONCE)
+    yield from _old("unfinished run folder", run.path.parent, unfinished)
+    for path in sorted(run.path.glob("submitit/*/*.pkl")):
+        yield _leftover("pickle", path)
+    if logs:
+        patterns = ("logs/*", "submitit/*/*_log.out", "submitit/*/*_log.err")
+        for path in sorted(path for pattern in patterns for path in run.path.glob(pattern)):
+            yield _leftover("log", path)
+
+
+def remove(leftover: Leftover) -> None:
+    """Remove one leftover.
+
+    Args:
+        leftover: what to remove; already gone is fine.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if leftover.path.is_dir() and not leftover.path.is_symlink():
+        shutil.rmtree(leftover.path)
+    else:
+        leftover.path.unlink(missing_ok=True)
+
+
+def _parts(run: RunDir) -> Iterator[Leftover]:
+    """Staged outputs of attempts that never committed."""
+    root = Path(run.info.output)
+    if is_remote(run.info.output) or not root.is_dir():
+        return
+    own = _own_names(run) if len(read_markers(root)) > 1 else None
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            match = _PART.fullmatch(name)
+            final = match and os.path.relpath(os.path.join(folder, match["name"]), root)
+            if final and (own is None or final in own):
+                yield _leftover("temporary file", Path(folder, name))
+
+
+def _own_names(run: RunDir) -> set[str]:
+    """Planned output names, which tell this run's files from another stage's in the folder."""
+    stage = load(run.path, config_name(run)).stage
+    shards = Plan(run.path, run.info.block_size).shards()
+    return {name for shard in shards for name in stage.planned_outputs(shard)}
+
+
+def _old(kind: Kind, folder: Path, pattern: re.Pattern[str]) -> Iterator[Leftover]:
+    """Temporary names that are older than a day: somebody may be at work on younger ones."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if pattern.fullmatch(entry.name) is None:
+                continue
+            if time.time() - entry.stat(follow_symlinks=False).st_mtime > OLD_S:
+                yield _leftover(kind, Path(entry.path))
+
+
+def _leftover(kind: Kind, path: Path) -> Leftover:
+    return Leftover(kind, path, _num_bytes(path))
+
+
+def _num_bytes(path: Path) -> int:
+    info = path.lstat()
+    if not stat.S_ISDIR(info.st_mode):
+        return info.st_size
+    return sum(_num_bytes(inner) for inner in path.iterdir())
