@@ -71,11 +71,12 @@ class Peak:
 
 
 def child_index(work: Path, out: Path, num_samples: int):
+    import pyarrow.parquet  # noqa: F401
+
     import hpcpipe.api
     import hpcpipe.formats.sampletable
     import hpcpipe.runtime.worker
-    import hpcpipe.stages.index  # noqa: F401
-    import pyarrow.parquet  # noqa: F401, TID253
+    import hpcpipe.stages.index
 
     return lambda: hpcpipe.api.run(
         "index",
@@ -89,7 +90,7 @@ def child_ours(work: Path, out: Path, num_samples: int):
     import hpcpipe.api
     import hpcpipe.runtime.worker
     import hpcpipe.stages._repack
-    import hpcpipe.stages.reshard  # noqa: F401
+    import hpcpipe.stages.reshard
 
     return lambda: hpcpipe.api.run(
         "reshard",

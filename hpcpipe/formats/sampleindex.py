@@ -60,7 +60,7 @@ class IndexInfo(msgspec.Struct, frozen=True):
         num_bytes: sum of the samples' lengths.
         num_duplicate_keys: samples whose key another sample before them has.
         has_uids: whether there is a ``uids.npy``.
-        missing: tars that could not be indexed.
+        missing: tars that could not be indexed, where the run allows that.
         tars: the tars, in the order of the rows.
         contents: the different makes of sample.
     """
@@ -121,7 +121,8 @@ def open_index(folder: str) -> SampleIndex:
     except (FileNotFoundError, NotADirectoryError) as error:
         if (path / "tars").is_dir():
             raise UpstreamIncompleteError(
-                f"stage.index={folder}: its run is not complete yet; run it again until it is"
+                f"stage.index={folder}: its run is not complete yet; see python -m hpcpipe status, "
+                "mend what failed, and launch it again"
             ) from error
         raise ConfigError(
             f"stage.index={folder} has no index.json; make one with: python -m hpcpipe "

@@ -109,6 +109,7 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
         OSError: reading or writing failed.
     """
     index = open_index(stage.index or "")
+    ctx.list_inputs(str(index.folder / "index.json"))  # refuses one whose run goes on
     _check(stage, index)
     check_tars(index)
     num_all = index.info.num_samples
@@ -161,10 +162,11 @@ def open_planned(stage: "Reshard", ctx: WorkerContext) -> tuple[SampleIndex, Out
 def _check(stage: "Reshard", index: SampleIndex) -> None:
     info = index.info
     if info.missing:
-        raise PlanError(
-            f"stage.index={index.folder} lacks {len(info.missing)} tars that could not be read, "
-            f"{display(info.missing[0])} for one; mend them and retry the index run, or index "
-            "again without them"
+        logger.warning(
+            "stage.index=%s lacks %d tars that could not be read, %s for one",
+            index.folder,
+            len(info.missing),
+            display(info.missing[0]),
         )
     if info.num_duplicate_keys and stage.keys == "keep" and stage.duplicates == "error":
         raise ConfigError(

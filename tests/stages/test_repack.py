@@ -311,19 +311,26 @@ def test_compressed_tars_are_read_in_order_only(folder, tmp_path, monkeypatch):
         repack(index, tmp_path / "run2", shard_samples=8, shuffle=True).plan()
 
 
-def test_index_that_is_not_complete_is_refused(folder, tmp_path):
-    run = Drive(
-        Index(input=str(folder), output=None, uid=False, duplicates="error"), tmp_path / "index"
-    )
-    first, *others = run.plan()
-    for shard in others:
-        run.process(shard)
-    with pytest.raises(UpstreamIncompleteError):
-        repack(run.out, tmp_path / "run", shard_samples=9).plan()
-    run.finalize()
-    with pytest.raises(PlanError, match=r"lacks 1 tars .*0\.tar for one"):
-        repack(run.out, tmp_path / "run", shard_samples=9).plan()
-    assert first.id == "0"
+def test_index_that_is_not_complete_is_refused(folder, tmp_path, caplog, monkeypatch):
+    import hpcpipe
+
+    monkeypatch.chdir(tmp_path)
+    os.truncate(folder / "0.tar", 20_000)
+    assert hpcpipe.run("index", input=str(folder), output=str(tmp_path / "a")).exit_code == 3
+    with pytest.raises(UpstreamIncompleteError, match="not complete yet"):
+        repack(f"{tmp_path}/a", tmp_path / "run", shard_samples=9).plan()
+    options = {"input": str(folder), "output": str(tmp_path / "b")}
+    allowed = ["run.max_failed_fraction=0.4"]
+    assert hpcpipe.run("index", overrides=allowed, **options).exit_code == 0
+    run = repack(f"{tmp_path}/b", tmp_path / "run", shard_samples=9)
+    assert [shard.num_samples for shard in run.plan()] == [9, 9, 2]
+    assert "lacks 1 tars" in caplog.text
+    write_tar(folder / "3.tar", sample("new"))
+    os.truncate(folder / "3.tar", 600)
+    again = hpcpipe.run("index", overrides=[*allowed, "extend=true"], **options)
+    assert again.exit_code == 3
+    with pytest.raises(UpstreamIncompleteError, match="2 quarantined"):
+        run.plan()
 
 
 def test_tar_that_changes_is_refused_when_planned_and_when_read(folder, index, tmp_path):
