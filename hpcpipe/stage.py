@@ -161,8 +161,9 @@ class ShardContext(Protocol):
 
     @property
     def should_stop(self) -> bool:
-        """True once the worker was told to stop: save what can be saved and raise `ShardStopped`
-        or simply go on to the end of the shard if that is near.
+        """True once the worker was told to stop.
+
+        Save what can be saved and raise `ShardStopped`, or go on if the shard's end is near.
         """
 
     def output(self, name: str) -> Output:
