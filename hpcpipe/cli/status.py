@@ -3,7 +3,6 @@
 import argparse
 import gc
 import json
-import shutil
 import sys
 import time
 from typing import Any
@@ -12,13 +11,10 @@ import msgspec
 
 from hpcpipe.cli import status_text, text
 from hpcpipe.cli.verb import run_list, verb_parser
-from hpcpipe.errors import LaunchError
-from hpcpipe.launch import squeue
+from hpcpipe.cli.watch import LIVE, Watcher
 from hpcpipe.runtime.find import find_run, read_options
 from hpcpipe.runtime.summary import Observer, Summary
 
-QUEUE_EVERY_S = 10.0
-QUEUE_TIMEOUT_S = 10.0
 _CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -43,7 +39,7 @@ def main(argv: list[str]) -> int:
     # Hundreds of thousands of records are about to be made, and none of them is garbage.
     gc.disable()
     run = find_run(args.run)
-    watcher = _Watcher(Observer(run, read_options(run)))
+    watcher = Watcher(Observer(run, read_options(run)))
     if args.watch is None:
         _show(*watcher.look(), as_json=args.json, clear=False)
         return 0
@@ -53,7 +49,7 @@ def main(argv: list[str]) -> int:
         while True:
             summary, queue = watcher.look()
             _show(summary, queue, as_json=args.json, clear=sys.stdout.isatty())
-            if summary.state not in ("running", "queued"):
+            if summary.state not in LIVE:
                 return 0
             time.sleep(args.watch)
     except KeyboardInterrupt:
@@ -91,38 +87,6 @@ def _seconds(given: str) -> float:
     if not 0.1 <= seconds < 86400:
         raise argparse.ArgumentTypeError(f"{given!r}: give seconds, 0.1 or more, after RUN")
     return seconds
-
-
-class _Watcher:
-    """Looks at one run again and again, and at SLURM's queue now and then."""
-
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
-        self._queue: dict[str, int] = {}
-        self._queue_at = float("-inf")
-
-    def look(self) -> tuple[Summary, dict[str, int]]:
-        summary = self._observer.summarize()
-        if summary.state == "complete":
-            return summary, {}
-        if time.monotonic() - self._queue_at >= QUEUE_EVERY_S:
-            self._queue = _ask_queue(summary)
-            self._queue_at = time.monotonic()
-        if self._queue and summary.state == "incomplete":
-            summary = msgspec.structs.replace(summary, state="queued")
-        return summary, self._queue
-
-
-def _ask_queue(summary: Summary) -> dict[str, int]:
-    """Tasks by SLURM's state, where SLURM can be asked: the manifest knows the rest."""
-    arrays = {launch.array_job for launch in summary.launches if launch.array_job}
-    users = sorted({launch.user for launch in summary.launches if launch.array_job})
-    if not arrays or shutil.which("squeue") is None:
-        return {}
-    try:
-        return squeue.task_states(arrays, users, QUEUE_TIMEOUT_S)
-    except LaunchError:
-        return {}
 
 
 def _show(summary: Summary, queue: dict[str, int], *, as_json: bool, clear: bool) -> None:
