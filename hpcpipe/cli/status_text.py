@@ -45,7 +45,7 @@ def _head(summary: Summary, width: int) -> list[str]:
         f"shards     {summary.done:,} of {summary.num_shards:,} done{rest}",
     ]
     if summary.stopping:
-        head.append("stopping   a STOP file is there: workers finish the shard at hand and end")
+        head.append("stopping   a STOP file is there: no worker claims more until the next launch")
     if summary.finalize:
         head.append(f"finalize   {summary.finalize}")
     if summary.done:
