@@ -121,16 +121,15 @@ def _uid_digest(uid: str) -> bytes:
 
 
 def _sorted_unique(ids: Array) -> Array:
-    hi = np.ascontiguousarray(ids["hi"])
-    order = np.argsort(hi)
-    hi = hi[order]
-    if (hi[1:] == hi[:-1]).any():
-        order = np.lexsort((ids["lo"], ids["hi"]))
-        ids = ids[order]
-        keep = np.ones(len(ids), bool)
-        keep[1:] = ids[1:] != ids[:-1]
-        return ids[keep]
-    return ids[order]
+    order = np.argsort(ids["hi"])
+    hi = ids["hi"][order]
+    if not (hi[1:] == hi[:-1]).any():
+        return ids[order]
+    order = np.lexsort((ids["lo"], ids["hi"]))
+    hi, lo = ids["hi"][order], ids["lo"][order]
+    is_new = np.ones(len(ids), bool)
+    is_new[1:] = (hi[1:] != hi[:-1]) | (lo[1:] != lo[:-1])
+    return ids[order[is_new]]
 
 
 def _spill(chunks: Iterable[Array], raw: BinaryIO) -> int:

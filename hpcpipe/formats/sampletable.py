@@ -151,14 +151,16 @@ def read_table(path: str) -> Iterator[dict[str, Array]]:
     with open_source(path) as source:
         data = source.read_at(0, source.size_bytes)
     try:
-        for batch in pq.ParquetFile(pa.py_buffer(data)).iter_batches(batch_size=ROWS_PER_GROUP):
+        file = pq.ParquetFile(pa.py_buffer(data))
+        columns = [name for name in file.schema_arrow.names if name not in ("key", "uid")]
+        for batch in file.iter_batches(ROWS_PER_GROUP, columns=columns, use_threads=False):
             yield _columns(batch)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise BadInputError(f"{path} is no table of samples: {error}") from error
 
 
 def _columns(batch: Any) -> dict[str, Array]:
-    numbers = [name for name in batch.schema.names if name not in ("key", "uid", "extensions")]
+    numbers = [name for name in batch.schema.names if name != "extensions"]
     columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in numbers}
     extensions = batch.column("extensions").dictionary_encode()
     names = np.array(extensions.dictionary.to_pylist(), dtype=object)
