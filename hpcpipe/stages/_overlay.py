@@ -202,9 +202,8 @@ class _Overlay:
             self._counts["samples_edited"] += 1
             self._counts["members_edited"] += len(replaced)
             self._counts["members_added"] += len(added)
-        model = _last_file(sample)
         for edit in added:
-            self._put(model, f"{sample.key}.{edit.extension}", edit)
+            self._put(_last_file(sample), f"{sample.key}.{edit.extension}", edit)
         return True
 
     def _rewrite(self, sample: Sample, replaced: dict[int, Edit]) -> None:
