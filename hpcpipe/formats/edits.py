@@ -162,4 +162,5 @@ class Edits:
 
 
 def _hash(key: str) -> int:
-    return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogateescape"))
+    """Hash a key; tars made of ``.`` have ``./`` in front of every name, their edits need not."""
+    return xxhash.xxh3_64_intdigest(key.removeprefix("./").encode("utf-8", "surrogateescape"))

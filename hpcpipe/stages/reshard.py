@@ -12,7 +12,7 @@ from typing import Any, Literal
 from hpcpipe.errors import ConfigError
 from hpcpipe.formats.samples import Duplicates
 from hpcpipe.stage import Location, PlanContext, Shard, ShardContext, Stage, WorkerContext
-from hpcpipe.stages import _overlay, _overlay_plan
+from hpcpipe.stages import _overlay, _overlay_plan, _repack
 
 _REPACK_ONLY = ("shard_samples", "shard_bytes")
 
@@ -95,8 +95,6 @@ class Reshard(Stage):
         """
         if self.index is None:
             return _overlay_plan.plan(self, ctx)
-        from hpcpipe.stages import _repack
-
         return _repack.plan(self, ctx)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
@@ -117,8 +115,6 @@ class Reshard(Stage):
         """
         if self.index is None:
             return _overlay.setup(self, ctx)
-        from hpcpipe.stages import _repack
-
         return _repack.setup(self, ctx)
 
     def process(self, shard: Shard, ctx: ShardContext, state: Any) -> None:
@@ -137,8 +133,6 @@ class Reshard(Stage):
         if self.index is None:
             _overlay.process(self, shard, ctx, state)
         else:
-            from hpcpipe.stages import _repack
-
             _repack.process(self, shard, ctx, state)
 
     def _check_overlay(self) -> None:

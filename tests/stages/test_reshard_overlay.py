@@ -3,6 +3,7 @@ import io
 import json
 import logging
 import os
+import subprocess
 import tarfile
 
 import pytest
@@ -120,7 +121,7 @@ def test_real_shards_equal_a_plain_tarfile_reference(tmp_path, photo_shards, kin
     assert stats["edits_unmatched"] == 0
 
 
-def test_webdataset_reads_the_result(tmp_path, shard):
+def test_webdataset_and_gnu_tar_read_the_result(tmp_path, shard):
     edits = loose(tmp_path, "0", {"b.png": b"png", "b.cls": b"7"})
     run(tmp_path, edits=edits)
     with open(tmp_path / "run/out/0.tar", "rb") as stream:
@@ -129,6 +130,10 @@ def test_webdataset_reads_the_result(tmp_path, shard):
     assert [s["__key__"] for s in read] == ["a", "b", "c"]
     assert [e for e in read[1] if e[0] != "_"] == ["png", "txt", "json", "cls"]
     assert (read[1]["png"], read[1]["cls"]) == (b"png", b"7")
+    command = ["tar", "-tf", tmp_path / "run/out/0.tar"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert listed.stdout.split()[3:7] == ["b.png", "b.txt", "b.json", "b.cls"]
+    assert listed.stderr == ""
 
 
 def test_edits_take_the_place_of_members_in_order(tmp_path, shard):
@@ -291,6 +296,17 @@ def test_keys_with_dots_and_folders(tmp_path):
     write_tar(tmp_path / "in" / "0.tar", members)
     run(tmp_path, edits=loose(tmp_path, "0", {"v1.0/a.b.txt": b"new"}))
     assert result(tmp_path) == dict(members) | {"v1.0/a.b.txt": b"new"}
+
+
+@pytest.mark.parametrize("dots", [("./", ""), ("", "./"), ("./", "./")])
+def test_a_dot_slash_in_front_of_names_does_not_matter(tmp_path, dots):
+    write_tar(tmp_path / "in/0.tar", [(f"{dots[0]}a.jpg", b"1"), (f"{dots[0]}a.txt", b"2")])
+    write_tar(tmp_path / "edits/0.tar", [(f"{dots[1]}a.txt", b"new")])
+    run(tmp_path, edits=str(tmp_path / "edits"))
+    assert result(tmp_path) == {f"{dots[0]}a.jpg": b"1", f"{dots[0]}a.txt": b"new"}
+    (tmp_path / "edits/0.tar").unlink()
+    run(tmp_path, edits=loose(tmp_path, "0", {"a.txt": b"loose"}))
+    assert result(tmp_path)[f"{dots[0]}a.txt"] == b"loose"
 
 
 def test_shards_in_folders_keep_their_names(tmp_path):
