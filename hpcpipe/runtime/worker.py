@@ -147,6 +147,7 @@ class Worker:
                 SetupContext(self._device(), self._session.scratch, self._session.run.artifacts)
             )
             self._session.heartbeat.update(state="working")
+            self._session.heartbeat.beat_now()
             self._claim_all()
         if self._flag.reason:
             logger.info("stopping: %s", self._flag.reason)
