@@ -29,7 +29,8 @@ def seaweedfs_server() -> Iterator[S3Server]:
         command = [str(Path(sysconfig.get_path("scripts")) / "weed"), "server", f"-dir={folder}"]
         command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
         command += ["-s3", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-        command += ["-master.volumeSizeLimitMB=64", "-volume.max=16"]
+        # every bucket takes volumes of its own, seven at a time
+        command += ["-master.volumeSizeLimitMB=64", "-volume.max=500"]
         for part in PORTS:
             command += [f"-{part}.port={(port := next(ports))}", f"-{part}.port.grpc={next(ports)}"]
         with (folder / "weed.log").open("wb") as log:
