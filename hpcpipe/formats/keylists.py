@@ -9,15 +9,15 @@ import itertools
 import re
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
 
 import msgspec
 import numpy as np
 
-from hpcpipe.errors import PlanError
+from hpcpipe.errors import PlanError, ShardError
 from hpcpipe.formats.ids import CHUNK_NUM, ID_DTYPE, Array
 from hpcpipe.formats.jsonkeys import JsonKeysError, iter_json_keys
-from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
 
 BATCH_NUM = 1 << 16
 _PAIR_KINDS = {("u", 8), ("i", 8)}
@@ -84,20 +84,24 @@ def read_list(path: str, field: str) -> Iterator[list[str] | Array]:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[IO[bytes]]:
     where = display(path)
-    with contextlib.ExitStack() as stack:
-        try:
-            if is_remote(path):
-                fs, name = filesystem(path)
-                stream = stack.enter_context(fs.open(name, "rb"))
-            else:
-                stream = stack.enter_context(open(path, "rb"))
-            if path.endswith(".gz"):
-                stream = stack.enter_context(gzip.open(stream))
-            yield stream
-        except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-            raise PlanError(f"{where} is not a sound gzip file: {error}") from error
-        except (FileNotFoundError, PermissionError) as error:
-            raise PlanError(f"the list {where} cannot be read: {error.strerror}") from error
+    errors = remote_errors(path) if is_remote(path) else contextlib.nullcontext()
+    try:
+        with errors, _open_raw(path) as raw:
+            try:
+                yield cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if path.endswith(".gz") else raw
+            except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+                raise PlanError(f"{where} is not a sound gzip file: {error}") from error
+    except (ShardError, FileNotFoundError, PermissionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PlanError(f"the list {where} cannot be read: {reason}") from error
+
+
+def _open_raw(path: str) -> IO[bytes]:
+    if not is_remote(path):
+        return open(path, "rb")
+    fs, name = filesystem(path)
+    stream: IO[bytes] = fs.open(name, "rb")
+    return stream
 
 
 def _read_json(path: str, stream: IO[bytes]) -> Iterator[str]:

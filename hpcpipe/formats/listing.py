@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from hpcpipe.errors import BadInputError, HpcPipeError, PlanError
-from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors, version_of
-from hpcpipe.formats.walk import files_in, glob_files, has_magic
+from hpcpipe.errors import BadInputError, PlanError
+from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
+from hpcpipe.formats.remote_listing import list_remote, remote_input
+from hpcpipe.formats.walk import braces, files_in, glob_files, has_magic
 from hpcpipe.stage import Input
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -42,7 +43,7 @@ def list_location(location: str | Sequence[str], suffixes: tuple[str, ...] = ())
     """
     found: dict[str, Input] = {}
     for pattern in [location] if isinstance(location, str) else location:
-        listed = _list_remote if is_remote(pattern) else _list_local
+        listed = list_remote if is_remote(pattern) else _list_local
         for item in listed(pattern, suffixes):
             found[item.path] = item
     unsafe = next((path for path in found if not path.isprintable() and _UNSAFE.search(path)), None)
@@ -75,7 +76,7 @@ def stat_input(path: str) -> Input:
         fs, name = filesystem(path)
         with remote_errors(path):
             fs.invalidate_cache()
-            return _remote_input(path, fs.info(name))
+            return remote_input(path, fs.info(name))
     try:
         stat = os.stat(path)
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -139,24 +140,13 @@ def _natural_order() -> Any:
     return order
 
 
-def _braces(pattern: str) -> list[str]:
-    from braceexpand import braceexpand
-
-    if "{" not in pattern:
-        return [pattern]
-    try:
-        return list(braceexpand(pattern))
-    except ValueError as error:
-        raise PlanError(f"{display(pattern)}: unbalanced braces in the pattern") from error
-
-
 def _list_local(pattern: str, suffixes: tuple[str, ...]) -> list[Input]:
     path = os.path.abspath(os.path.expanduser(pattern.removeprefix("file://")))
     exact = os.path.lexists(path)
     found: list[Input] = []
     missing: list[str] = []
     try:
-        for one in [path] if exact else _braces(path):
+        for one in [path] if exact else braces(path):
             if not exact and has_magic(one):
                 found += glob_files(one, suffixes)
             elif os.path.isdir(one):
@@ -207,66 +197,3 @@ def _why_nothing(path: str, suffixes: tuple[str, ...]) -> str:
 def _some(names: Iterable[str], total: int) -> str:
     shown = list(names)
     return ", ".join(shown) + (f" and {total - len(shown)} more" if total > len(shown) else "")
-
-
-def _list_remote(pattern: str, suffixes: tuple[str, ...]) -> list[Input]:
-    fs, _ = filesystem(pattern)
-    fs.invalidate_cache()
-    found: list[Input] = []
-    by_folder: dict[str, list[str]] = {}
-    try:
-        with remote_errors(pattern):
-            for one in _braces(pattern):
-                if has_magic(display(one)):
-                    found += _remote_glob(fs, one, suffixes)
-                else:
-                    by_folder.setdefault(one.rstrip("/").rpartition("/")[0], []).append(one)
-            for folder, names in by_folder.items():
-                found += _remote_named(fs, folder, names, suffixes)
-    except BadInputError as error:
-        raise PlanError(str(error)) from error
-    except HpcPipeError as error:
-        raise PlanError(f"{display(pattern)} cannot be listed: {error}") from error
-    if not found:
-        ending = f" that ends in {' or '.join(suffixes)}" if suffixes else ""
-        raise PlanError(f"{display(pattern)} matches no object{ending}")
-    return found
-
-
-def _remote_glob(fs: Any, pattern: str, suffixes: tuple[str, ...]) -> list[Input]:
-    infos = fs.glob(fs._strip_protocol(pattern), detail=True)
-    return [
-        _remote_input(fs.unstrip_protocol(name), info)
-        for name, info in infos.items()
-        if info.get("type") == "file" and (not suffixes or name.endswith(suffixes))
-    ]
-
-
-def _remote_named(fs: Any, folder: str, urls: list[str], suffixes: tuple[str, ...]) -> list[Input]:
-    """Objects or folders named in full; many of one folder cost one listing, not one look each."""
-    names = {fs._strip_protocol(url): url for url in urls}
-    if len(names) > _NUM_SHOWN:
-        there = {info["name"]: info for info in fs.ls(fs._strip_protocol(folder), detail=True)}
-        missing = [url for name, url in names.items() if name not in there]
-        if missing:
-            raise FileNotFoundError(
-                f"{len(missing)} of {len(names)} objects do not exist, {display(missing[0])} first"
-            )
-        infos = {name: there[name] for name in names}
-    else:
-        infos = {name: fs.info(name) for name in names}
-    found = []
-    for name, info in infos.items():
-        if info.get("type") != "directory":
-            found.append(_remote_input(names[name], info))
-            continue
-        found += [
-            _remote_input(fs.unstrip_protocol(entry["name"]), entry)
-            for entry in fs.ls(name, detail=True)
-            if entry.get("type") == "file" and entry["name"].endswith(suffixes or "")
-        ]
-    return found
-
-
-def _remote_input(url: str, info: dict[str, Any]) -> Input:
-    return Input(url, int(info.get("size") or 0), version_of(info))

@@ -1,21 +1,25 @@
-"""Byte-range reading from fsspec URLs (``s3://``, ``https://``, ...).
+"""What every use of an fsspec URL (``s3://``, ``https://``, ...) needs: opening, errors, ranges.
 
-Does not write and does not list folders. Messages never carry a URL's credentials or query.
+Messages never carry a URL's credentials or query.
 """
 
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
-from hpcpipe.errors import BadInputError, ConfigError, TransientShardError, missing_extra
+from hpcpipe.errors import (
+    BadInputError,
+    ConfigError,
+    HpcPipeError,
+    TransientShardError,
+    missing_extra,
+)
 
-READ_AHEAD_BYTES = 8 << 20
-JUMP_BYTES = 256 << 10
 CONCURRENT_RANGES = 32
 
+_SECRET_PARTS = re.compile(r"(?<=://)[^/@\s]*@|(?<=[^\s])\?[^\s'\"]*=[^\s'\"]*")
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 
 
@@ -118,125 +122,11 @@ def remote_errors(path: str) -> Iterator[None]:
         raise BadInputError(f"{where} does not exist") from error
     except PermissionError as error:
         raise BadInputError(f"{where} may not be read: {error.strerror or error}") from error
-    except (OSError, TimeoutError) as error:
-        raise TransientShardError(
-            f"{where} could not be read: {type(error).__name__}: {error}"
-        ) from error
-
-
-class RemoteSource:
-    """A remote object, read by byte ranges.
-
-    Attributes:
-        path: its URL.
-        size_bytes: its size.
-        fd: always None.
-    """
-
-    fd: int | None = None
-
-    def __init__(self, url: str) -> None:
-        """Look the object up.
-
-        Args:
-            url: its URL.
-
-        Raises:
-            BadInputError: it does not exist, may not be read, or its size is unknown.
-            TransientShardError: the store did not answer.
-        """
-        self.path = url
-        self._fs, self._name = filesystem(url)
-        with remote_errors(url):
-            info = self._fs.info(self._name)
-        if info.get("size") is None:
-            raise BadInputError(f"{display(url)}: the server does not say its size")
-        self.size_bytes = int(info["size"])
-        self._offset = 0
-        self._block = b""
-        self._last_end = 0
-        self._pool: ThreadPoolExecutor | None = None
-        self._ahead: tuple[int, Future[bytes]] | None = None
-
-    def read_at(self, offset: int, num_bytes: int) -> bytes:
-        """Read a byte range; forward reading is served from blocks fetched ahead.
-
-        Args:
-            offset: first byte.
-            num_bytes: how many.
-
-        Returns:
-            The bytes; fewer only at the end of the object.
-
-        Raises:
-            BadInputError: the object is gone or may not be read.
-            TransientShardError: the store failed.
-        """
-        end = min(offset + num_bytes, self.size_bytes)
-        if end <= offset:
-            return b""
-        parts = []
-        at = offset
-        while at < end:
-            if not self._offset <= at < self._offset + len(self._block):
-                self._load(at, end)
-            part = self._block[at - self._offset : end - self._offset]
-            parts.append(part)
-            at += len(part)
-        self._last_end = end
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Read several byte ranges at once.
-
-        Args:
-            ranges: (offset, number of bytes) pairs.
-
-        Returns:
-            Their bytes, in order.
-
-        Raises:
-            BadInputError: the object is gone or ends before a range does.
-            TransientShardError: the store failed.
-        """
-        return read_many([(self.path, offset, num_bytes) for offset, num_bytes in ranges])
-
-    def close(self) -> None:
-        """Stop reading ahead. Raises nothing."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-        self._ahead = None
-        self._block = b""
-
-    def __enter__(self) -> "RemoteSource":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def _fetch(self, offset: int, num_bytes: int) -> bytes:
-        end = min(offset + num_bytes, self.size_bytes)
-        with remote_errors(self.path):
-            data: bytes = self._fs.cat_file(self._name, start=offset, end=end)
-        if len(data) != end - offset:
-            raise BadInputError(
-                f"{display(self.path)} became shorter: no {end - offset} bytes at {offset}"
-            )
-        return data
-
-    def _load(self, at: int, end: int) -> None:
-        """Make the block that covers `at` the current one, and start on the next."""
-        forward = self._last_end <= at <= self._last_end + READ_AHEAD_BYTES or at == 0
-        if self._ahead is not None and self._ahead[0] <= at < self._ahead[0] + READ_AHEAD_BYTES:
-            self._offset, self._block = self._ahead[0], self._ahead[1].result()
-        else:
-            size = READ_AHEAD_BYTES if forward else min(max(end - at, JUMP_BYTES), READ_AHEAD_BYTES)
-            self._offset, self._block = at, self._fetch(at, size)
-        self._ahead = None
-        following = self._offset + len(self._block)
-        if forward and following < self.size_bytes:
-            self._pool = self._pool or ThreadPoolExecutor(1, "hpcpipe-read-ahead")
-            self._ahead = (following, self._pool.submit(self._fetch, following, READ_AHEAD_BYTES))
+    except HpcPipeError:
+        raise
+    except Exception as error:  # every store's client has exceptions of its own
+        reason = f"{type(error).__name__}: {_SECRET_PARTS.sub('', str(error))}"
+        raise TransientShardError(f"{where} could not be read: {reason}") from error
 
 
 def read_many(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from hpcpipe.errors import BadInputError
-from hpcpipe.formats.remote import RemoteSource, display, filesystem, is_remote, remote_errors
+from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
+from hpcpipe.formats.remote_source import RemoteSource
 
 GZIP_SUFFIXES = (".tar.gz", ".tgz")
 MAX_GZIP_RATIO = 200

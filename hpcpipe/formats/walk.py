@@ -5,6 +5,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 
+from hpcpipe.errors import PlanError
+from hpcpipe.formats.remote import display
 from hpcpipe.stage import Input
 
 _MAGIC = re.compile(r"[*?\[]")
@@ -23,6 +25,28 @@ def has_magic(text: str) -> bool:
         Nothing.
     """
     return _MAGIC.search(text) is not None
+
+
+def braces(pattern: str) -> list[str]:
+    """Expand ``{a,b}`` and ``{000..127}``.
+
+    Args:
+        pattern: path or URL.
+
+    Returns:
+        The patterns without braces, in order.
+
+    Raises:
+        PlanError: the braces do not match.
+    """
+    from braceexpand import braceexpand
+
+    if "{" not in pattern:
+        return [pattern]
+    try:
+        return list(braceexpand(pattern))
+    except ValueError as error:
+        raise PlanError(f"{display(pattern)}: unbalanced braces in the pattern") from error
 
 
 def files_in(folder: str, suffixes: tuple[str, ...] = ()) -> list[Input]:

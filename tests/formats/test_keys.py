@@ -233,3 +233,29 @@ def test_list_at_a_url(tmp_path):
     fs.pipe("/lists/a.txt", "\n".join(KEYS).encode())
     assert keys.build("memory://lists/a.txt", None, tmp_path / "out.npy") == ("key", 300, 0)
     fs.rm("/lists", recursive=True)
+
+
+def test_list_that_may_not_be_read(tmp_path, monkeypatch):
+    text(tmp_path / "a.txt", KEYS)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("hpcpipe.formats.keylists._open_raw", refuse)
+    with pytest.raises(PlanError, match=r"a\.txt cannot be read: Permission denied"):
+        keys.build(str(tmp_path / "a.txt"), "key", tmp_path / "out.npy")
+
+
+def test_store_that_fails_while_a_list_is_read(tmp_path, monkeypatch):
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/lists/a.txt", b"a")
+
+    def fail(path):
+        raise RuntimeError("no credentials")
+
+    monkeypatch.setattr("hpcpipe.formats.keylists._open_raw", fail)
+    with pytest.raises(PlanError, match=r"a\.txt could not be read: RuntimeError"):
+        keys.build("memory://lists/a.txt", "key", tmp_path / "out.npy")
+    fs.rm("/lists", recursive=True)

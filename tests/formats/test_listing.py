@@ -178,3 +178,33 @@ def test_missing_package_names_the_extra(monkeypatch):
 
 def test_secrets_in_urls_are_not_shown():
     assert remote.display("https://me:pw@host/a.tar?sig=abc") == "https://host/a.tar"
+
+
+def test_s3(s3_bucket):
+    import s3fs
+
+    fs = s3fs.S3FileSystem()
+    for name in ("a/0.tar", "a/1.tar", "a/10.tar", "a/2.tar", "a/b/3.tar", "a/notes"):
+        fs.pipe(f"{s3_bucket}/{name}", name.encode())
+    folder = f"{s3_bucket}/a"
+    for pattern, expected in {
+        f"{folder}": ["0", "1", "2", "10"],
+        f"{folder}/?.tar": ["0", "1", "2"],
+        f"{folder}/**/*.tar": ["0", "1", "2", "10", "b/3"],
+        f"{folder}/{{0..2}}.tar": ["0", "1", "2"],
+        f"{folder}/{{10,0,1,2}}.tar": ["0", "1", "2", "10"],
+    }.items():
+        found = list_location(pattern, TAR)
+        assert [item.path for item in found] == [f"{folder}/{name}.tar" for name in expected]
+        assert [item == stat_input(item.path) for item in found] == [True] * len(found)
+    fs.pipe(f"{folder}/0.tar", b"new")
+    assert stat_input(found[0].path).version != found[0].version
+    both = list_location([f"{folder}/1.tar", folder], TAR)
+    assert [item.path for item in both] == [item.path for item in found]
+    for pattern, says in {
+        f"{folder}/*.tgz": "matches no object that ends in .tar",
+        f"{folder}/{{0..7}}.tar": "does not exist",
+        f"{s3_bucket}-none/*.tar": "s3://.*-none",
+    }.items():
+        with pytest.raises(PlanError, match=says):
+            list_location(pattern, TAR)

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from hpcpipe.errors import BadInputError, TransientShardError
-from hpcpipe.formats import remote, source
+from hpcpipe.formats import remote_source, source
 from hpcpipe.formats.source import open_source
 
 DATA = os.urandom(100_000)
@@ -30,8 +30,8 @@ def paths(tmp_path):
 
 @pytest.mark.parametrize("kind", ["local", "gzip", "url", "url gzip"])
 def test_any_range_can_be_read(paths, kind, tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, "READ_AHEAD_BYTES", 7000)
-    monkeypatch.setattr(remote, "JUMP_BYTES", 500)
+    monkeypatch.setattr(remote_source, "READ_AHEAD_BYTES", 7000)
+    monkeypatch.setattr(remote_source, "JUMP_BYTES", 500)
     with open_source(paths[kind], tmp_path) as opened:
         assert opened.size_bytes == len(DATA)
         assert (opened.fd is None) == (kind == "url")
@@ -46,8 +46,8 @@ def test_any_range_can_be_read(paths, kind, tmp_path, monkeypatch):
 
 
 def test_forward_reading_of_a_url_fetches_each_block_once(paths, monkeypatch):
-    monkeypatch.setattr(remote, "READ_AHEAD_BYTES", 10_000)
-    with remote.RemoteSource(paths["url"]) as opened:
+    monkeypatch.setattr(remote_source, "READ_AHEAD_BYTES", 10_000)
+    with remote_source.RemoteSource(paths["url"]) as opened:
         fetched = []
         fetch = opened._fetch
         monkeypatch.setattr(opened, "_fetch", lambda at, n: fetched.append((at, n)) or fetch(at, n))
@@ -108,13 +108,21 @@ def test_full_scratch_is_the_machines_fault(tmp_path, monkeypatch):
         open_source(str(tmp_path / "a.tgz"), tmp_path)
 
 
-def test_failing_store_is_transient(paths, monkeypatch):
+class StoreError(Exception):
+    """An exception of a store's own client."""
+
+
+@pytest.mark.parametrize("kind", [OSError, StoreError])
+def test_failing_store_is_transient_and_tells_no_secret(paths, monkeypatch, kind):
+    def fail(*args, **kwargs):
+        raise kind("500 from 'https://me:pw@host/a.tar?sig=secret&x=1' (bad)")
+
     with open_source(paths["url"]) as opened:
-        monkeypatch.setattr(
-            opened._fs, "cat_file", lambda *a, **k: (_ for _ in ()).throw(OSError(5))
-        )
-        with pytest.raises(TransientShardError, match="could not be read"):
+        monkeypatch.setattr(opened._fs, "cat_file", fail)
+        with pytest.raises(TransientShardError) as error:
             opened.read_at(0, 1)
+    reason = f"{kind.__name__}: 500 from 'https://host/a.tar' (bad)"
+    assert str(error.value) == f"{paths['url']} could not be read: {reason}"
 
 
 def test_missing_object_is_bad_input():

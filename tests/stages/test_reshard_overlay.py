@@ -353,10 +353,10 @@ def test_remote_tars_and_edits(tmp_path, shard):
 def test_a_remote_tar_is_fetched_once(tmp_path, monkeypatch):
     import fsspec
 
-    from hpcpipe.formats.remote import RemoteSource
+    from hpcpipe.formats.remote_source import RemoteSource
 
     monkeypatch.setattr("hpcpipe.formats.behind.BLOCK_BYTES", 64 << 10)
-    monkeypatch.setattr("hpcpipe.formats.remote.READ_AHEAD_BYTES", 64 << 10)
+    monkeypatch.setattr("hpcpipe.formats.remote_source.READ_AHEAD_BYTES", 64 << 10)
     monkeypatch.setattr("hpcpipe.stages._overlay.BATCH_BYTES", 100 << 10)
     monkeypatch.setattr("hpcpipe.stages._overlay_write.MAX_RUN_BYTES", 100 << 10)
     members = [item for i in range(60) for item in sample(f"{i:03d}", size=30_000)]
