@@ -1,10 +1,12 @@
 """``hpcpipe status``: how far a run is, who works on it, and what went wrong."""
 
 import argparse
+import contextlib
 import gc
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -36,24 +38,33 @@ def main(argv: list[str]) -> int:
     if args.run is None:
         print("\n".join(run_list()))
         return 0
-    # Hundreds of thousands of records are about to be made, and none of them is garbage.
-    gc.disable()
     run = find_run(args.run)
-    watcher = Watcher(Observer(run, read_options(run)))
+    with _without_collection():
+        watcher = Watcher(Observer(run, read_options(run)))
+        summary, queue = watcher.look()
+    clear = args.watch is not None and sys.stdout.isatty()
+    _show(summary, queue, as_json=args.json, clear=clear)
     if args.watch is None:
-        _show(*watcher.look(), as_json=args.json, clear=False)
         return 0
-    gc.freeze()
-    gc.enable()
     try:
-        while True:
-            summary, queue = watcher.look()
-            _show(summary, queue, as_json=args.json, clear=sys.stdout.isatty())
-            if summary.state not in LIVE:
-                return 0
+        while summary.state in LIVE:
             time.sleep(args.watch)
+            summary, queue = watcher.look()
+            _show(summary, queue, as_json=args.json, clear=clear)
     except KeyboardInterrupt:
         return 0
+    return 0
+
+
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Make hundreds of thousands of records without looking for garbage among them."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -5,9 +5,9 @@ import shlex
 from pathlib import Path
 
 from hpcpipe.cli import text
-from hpcpipe.errors import ConfigError
+from hpcpipe.errors import ConfigError, HpcPipeError
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.find import find_run, list_runs, read_options, runs_folder
+from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options, runs_folder
 from hpcpipe.runtime.summary import Observer
 
 NUM_LISTED = 10
@@ -84,12 +84,12 @@ def run_list() -> list[str]:
 
 
 def _row(path: Path) -> list[str]:
-    at = text.moment((path / "launches").stat().st_mtime)[:16]
+    at = text.moment(launched_at(path))[:16]
     try:
         run = RunDir(path)
         state, counts = Observer(run, read_options(run)).overview()
-    except (OSError, ValueError, ConfigError) as error:
-        return [at, path.parent.name, path.name, "unreadable", "", str(error)]
+    except (OSError, HpcPipeError):
+        return [at, path.parent.name, path.name, "unreadable", "", shown(path)]
     done = f"{counts['done']:,}/{sum(counts.values()):,}"
     return [at, run.info.stage, run.info.run_name, state, done, shown(path)]
 

@@ -41,11 +41,10 @@ def main(argv: list[str]) -> int:
     run = run_of(args, "verify")
     options = read_options(run)
     observer = Observer(run, options)
-    code = observer.refresh()
+    code, number = observer.refresh()
     results = list(collect_results(run, observer.state).values())
     findings = _check(run, options, results, deep=args.deep)
     _report(findings, results, deep=args.deep)
-    number = observer.state.counts()
     rest = [f"{number[s]:,} {s}" for s in ("pending", "quarantined") if number[s]]
     if rest:
         print(f"not done   {', '.join(rest)}: python -m hpcpipe status {shown(run.path)}")

@@ -45,11 +45,25 @@ def list_runs(folder: Path) -> list[Path]:
         OSError: the folder cannot be read.
     """
     found = [path for path in folder.glob("*/*") if path.name[0] != "." and is_run_dir(path)]
-    return sorted(found, key=_launched_at, reverse=True)
+    return sorted(found, key=launched_at, reverse=True)
 
 
-def _launched_at(run_dir: Path) -> float:
-    return (run_dir / "launches").stat().st_mtime
+def launched_at(run_dir: Path) -> float:
+    """Tell when workers of a run were started last.
+
+    Args:
+        run_dir: the run directory.
+
+    Returns:
+        Unix time in seconds; 0 for a damaged run directory.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        return (run_dir / "launches").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def find_run(name: str) -> RunDir:

@@ -1,5 +1,6 @@
 """How far a run is: counts, rate, failures by class, workers; what `status` shows."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -91,11 +92,12 @@ class Observer:
         self._reader = JournalReader(run.journal)
         self._tally = Tally(self.state)
 
-    def refresh(self) -> int:
+    def refresh(self) -> tuple[int, dict[ShardStatus, int]]:
         """Read what is new.
 
         Returns:
-            The code a command about the whole run exits with now; see `exit_code`.
+            The code a command about the whole run exits with now (see `exit_code`), and number
+            of shards by state.
 
         Raises:
             OSError: a journal cannot be read.
@@ -103,12 +105,9 @@ class Observer:
         events = self._reader.read()
         self.state.apply(event for _, event in events)
         self._tally.add(events)
-        return _code(
-            self.state,
-            self.options.max_failed_fraction,
-            None,
-            has_finalize=self.run.info.has_finalize,
-        )
+        number = self.state.counts()
+        allowed = self.options.max_failed_fraction
+        return _code(self.state, number, allowed, has_finalize=self.run.info.has_finalize), number
 
     def overview(self) -> tuple[Overall, dict[ShardStatus, int]]:
         """Read what is new, and say only the most important.
@@ -119,8 +118,8 @@ class Observer:
         Raises:
             OSError: a file cannot be read.
         """
-        code, workers = self.refresh(), read_workers(self.run, self.options.lease_s)
-        return _overall(code, workers), self.state.counts()
+        code, number = self.refresh()
+        return _overall(code, read_workers(self.run, self.options.lease_s)), number
 
     def summarize(self) -> Summary:
         """Read what is new, and sum up.
@@ -131,8 +130,8 @@ class Observer:
         Raises:
             OSError: a file cannot be read.
         """
-        code, run, info = self.refresh(), self.run, self.run.info
-        number = self.state.counts()
+        run, info = self.run, self.run.info
+        code, number = self.refresh()
         workers = read_workers(run, self.options.lease_s)
         workers.sort(key=lambda view: (view.state != "running", view.identity.started_at))
         overall = _overall(code, workers)
@@ -184,18 +183,22 @@ def exit_code(state: RunState, config: Config, limit: int | None, *, has_finaliz
     Raises:
         Nothing.
     """
-    return _code(state, config.run.max_failed_fraction, limit, has_finalize=has_finalize)
+    is_whole = limit is None or limit >= len(state.plan)
+    number, allowed = state.counts(limit), config.run.max_failed_fraction
+    return _code(state, number, allowed, has_finalize=has_finalize and is_whole)
 
 
 def _code(
-    state: RunState, max_failed_fraction: float, limit: int | None, *, has_finalize: bool
+    state: RunState,
+    number: Mapping[ShardStatus, int],
+    max_failed_fraction: float,
+    *,
+    has_finalize: bool,
 ) -> int:
-    number = state.counts(limit)
     if number["pending"]:
         return 4
     if number["quarantined"] > max_failed_fraction * sum(number.values()):
         return 3
-    is_whole = limit is None or limit >= len(state.plan)
-    if has_finalize and is_whole and not state.is_done(FINALIZE):
+    if has_finalize and not state.is_done(FINALIZE):
         return 3 if state.status(FINALIZE) == "quarantined" else 4
     return 0

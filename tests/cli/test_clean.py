@@ -1,0 +1,114 @@
+"""What `clean` removes, and what it leaves alone."""
+
+import os
+import time
+
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.session import Session
+from tests.cli.runs import good_run, verb
+from tests.toys.runs import run_here, toy_config
+
+DAY_S = 24 * 3600
+
+
+def clutter(run_dir, *, age_s=2 * DAY_S):
+    """Everything that a run may leave behind; returns what may go without --all."""
+    unfinished = run_dir.with_name(f".{run_dir.name}.0123abcd")
+    (unfinished / "claims").mkdir(parents=True)
+    (unfinished / "claims" / "x").write_text("xx")
+    (run_dir / "submitit" / "1").mkdir(parents=True)
+    gone = [
+        run_dir / "out" / ".a.out.1.part",
+        run_dir / ".plan-0002.jsonl.0123abcd",
+        run_dir / "launches" / ".1.json.0123abcd",
+        run_dir / "submitit" / "1" / "77_0_submitted.pkl",
+        run_dir / "submitit" / "1" / "77_0_0_result.pkl",
+    ]
+    for path in gone:
+        path.write_text("left")
+    (run_dir / "submitit" / "1" / "77_0_0_log.out").write_text("log")
+    for path in (*gone, unfinished):
+        os.utime(path, (time.time() - age_s,) * 2)
+    return [*gone, unfinished]
+
+
+def everything(folder):
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+def test_leftovers_go_and_nothing_else(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    before = everything(tmp_path)
+    gone = clutter(run_dir)
+    capsys.readouterr()
+    assert verb("clean", run_dir) == 0
+    shown = capsys.readouterr().out
+    assert "removed    3 temporary files, 12 B" in shown
+    assert "removed    1 unfinished run folder, 2 B" in shown
+    assert "removed    2 pickles, 8 B" in shown
+    assert not any(path.exists() for path in gone)
+    assert everything(tmp_path) == before | {run_dir / "submitit" / "1" / "77_0_0_log.out"}
+    assert run_here(toy_config(tmp_path)).exit_code == 0
+    assert verb("verify", run_dir, "--deep") == 0
+
+
+def test_a_dry_run_only_lists(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    clutter(run_dir)
+    before = everything(tmp_path)
+    capsys.readouterr()
+    assert verb("clean", run_dir, "--dry-run", "--all") == 0
+    shown = capsys.readouterr().out
+    assert f"{run_dir}/out/.a.out.1.part" in shown
+    assert "would go   2 logs" in shown
+    assert everything(tmp_path) == before
+
+
+def test_all_takes_the_logs(tmp_path):
+    run_dir = good_run(tmp_path)
+    clutter(run_dir)
+    assert verb("clean", run_dir, "--all") == 0
+    assert everything(run_dir / "logs") == set()
+    assert not (run_dir / "submitit" / "1" / "77_0_0_log.out").exists()
+    assert verb("status", run_dir) == 0
+
+
+def test_what_somebody_may_be_writing_now_stays(tmp_path):
+    run_dir = good_run(tmp_path)
+    _, plan, record, *_, unfinished = clutter(run_dir, age_s=60)
+    assert verb("clean", run_dir) == 0
+    assert plan.exists()
+    assert record.exists()
+    assert unfinished.exists()
+
+
+def test_nothing_to_remove(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    assert verb("clean", run_dir) == 0
+    assert capsys.readouterr().out.endswith("nothing to remove\n")
+
+
+def test_not_while_a_worker_lives(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    gone = clutter(run_dir)
+    session = Session(RunDir(run_dir), "9_1", 1, tmp_path, heartbeat_s=60)
+    try:
+        assert verb("clean", run_dir) == 2
+    finally:
+        session.close("")
+    assert f"python -m hpcpipe cancel {run_dir}" in capsys.readouterr().err
+    assert all(path.exists() for path in gone)
+
+
+def test_another_stages_files_in_the_same_folder_stay(tmp_path):
+    folder = str(tmp_path / "shared")
+    run_dir = good_run(tmp_path, stage__output=folder)
+    (tmp_path / "shared" / ".hpcpipe" / "other.json").write_bytes(
+        (tmp_path / "shared" / ".hpcpipe" / "toy.json").read_bytes().replace(b"toy", b"other", 1)
+    )
+    ours, theirs = (tmp_path / "shared" / f".{name}.1.part" for name in ("a.out", "z.tar"))
+    ours.write_text("x")
+    theirs.write_text("x")
+    assert verb("clean", run_dir) == 0
+    assert not ours.exists()
+    assert theirs.exists()

@@ -1,0 +1,211 @@
+"""What `status` shows while a run goes on and after it."""
+
+import json
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+
+from hpcpipe.manifest.heartbeat import Beat
+from hpcpipe.manifest.journal import Event, JournalWriter
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.session import Session
+from hpcpipe.runtime.summary import Observer
+from tests.cli.runs import good_run, mixed_run, verb
+from tests.toys.runs import run_here, toy_config, write_inputs
+
+
+@pytest.fixture(autouse=True)
+def _runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPCPIPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def summary_of(run_dir):
+    run = RunDir(run_dir)
+    return Observer(run, read_options(run)).summarize()
+
+
+def test_a_finished_run(tmp_path, capsys):
+    run_dir = good_run(tmp_path, "final")
+    capsys.readouterr()
+    assert verb("status", run_dir) == 0
+    shown = capsys.readouterr().out
+    assert "state      complete    [####" in shown
+    assert "100.0%" in shown
+    assert "shards     3 of 3 done\n" in shown
+    assert "finalize   done" in shown
+    assert "counted    samples_in 3" in shown
+    assert "workers    1 ended" in shown
+    assert "failures" not in shown
+    assert "ETA" not in shown
+
+
+def test_failures_are_grouped_with_the_log_and_the_way_on(tmp_path, capsys):
+    run_dir = mixed_run(tmp_path)
+    capsys.readouterr()
+    assert verb("status", run_dir) == 0
+    shown = capsys.readouterr().out
+    assert "3 of 4 done, 1 quarantined" in shown
+    assert "BadInputError: 1 quarantined" in shown
+    assert "broken.txt: bad at byte 7" in shown
+    assert f"log  {run_dir}/logs/here-1-0.log" in shown
+    assert f"python -m hpcpipe retry {run_dir}" in shown
+    assert "TransientShardError" not in shown  # that shard was done in the end
+
+
+def test_failures_of_the_machine_are_told_apart(tmp_path):
+    write_inputs(tmp_path, a="enospc", b="enospc")
+    run_dir = run_here(toy_config(tmp_path, run__max_env_failures=2)).run_dir
+    (failure,) = summary_of(run_dir).failures
+    assert (failure.error_class, failure.charged) == ("OSError", False)
+    assert (failure.quarantined, failure.pending) == (0, 2)
+    assert "No space left" in failure.example
+
+
+def test_a_shard_that_keeps_killing_workers(tmp_path, capsys):
+    run_dir = mixed_run(tmp_path)
+    run = RunDir(run_dir)
+    state, _ = open_state(run, toy_config(tmp_path))
+    writer = JournalWriter(run.journal / "lost-1.jsonl")
+    block = state.block_name("a")
+    writer.write(Event(event="reset", attempt=1, shard="a"))
+    for attempt in range(2, 14):
+        host = f"n{attempt % 2}"
+        writer.write(
+            Event(event="lost", attempt=attempt, block=block, owner=f"9_{attempt}-00", host=host)
+        )
+    writer.close()
+    assert verb("status", run_dir) == 0
+    shown = capsys.readouterr().out
+    assert "WorkerLost: 1 quarantined" in shown
+    assert "12 workers died over it, on n0, n1" in shown
+
+
+def test_a_running_worker_has_a_line_that_fits(tmp_path, capsys):
+    run_dir = mixed_run(tmp_path)
+    assert verb("retry", run_dir) == 0
+    session = Session(RunDir(run_dir), "1234_7", 2, tmp_path, heartbeat_s=60)
+    long_id = "part-0001/" + "x" * 100 + "/shard-000042"
+    session.heartbeat.update(state="working", shard=long_id, shard_since=time.time() - 75)
+    session.heartbeat._write()
+    capsys.readouterr()
+    try:
+        assert verb("status", run_dir) == 0
+        shown = capsys.readouterr().out
+        tree = summary_of(run_dir)
+    finally:
+        session.close("SIGTERM")
+    assert "state      running" in shown
+    assert "ETA" in shown
+    line = next(line for line in shown.splitlines() if "1234_7" in line)
+    assert "1 min 15 s" in line
+    assert line.endswith("/shard-000042")
+    assert len(line) <= 80
+    assert [view.state for view in tree.workers] == ["running", "ended"]
+    assert verb("status", run_dir) == 0
+    assert "1 ended early: SIGTERM" in capsys.readouterr().out
+
+
+def test_killed_workers_are_silent(tmp_path):
+    run_dir = good_run(tmp_path)
+    (beat,) = (run_dir / "workers").glob("*.beat")
+    still = Beat(counter=1, at=time.time(), state="working", shard="a")
+    beat.write_bytes(msgspec.json.encode(still))
+    identity = json.loads(beat.with_suffix(".json").read_bytes())
+    identity["pid"], identity["start_ticks"] = 1, 1  # a process that is another one now
+    beat.with_suffix(".json").unlink()
+    beat.with_suffix(".json").write_text(json.dumps(identity))
+    assert [view.state for view in summary_of(run_dir).workers] == ["silent"]
+
+
+def test_json_has_everything(tmp_path, capsys):
+    run_dir = mixed_run(tmp_path)
+    capsys.readouterr()
+    assert verb("status", run_dir, "--json") == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert (tree["state"], tree["done"], tree["quarantined"]) == ("quarantined", 3, 1)
+    assert tree["stats"] == {"samples_in": 3}
+    assert tree["failures"][0]["shard"] == "broken"
+    assert tree["workers"][0]["identity"]["label"] == "here-1-0"
+    assert tree["launches"][0]["kind"] == "here"
+    out = [path for path in (run_dir / "out").glob("*.out")]
+    assert tree["num_bytes_out"] == sum(path.stat().st_size for path in out)
+
+
+def test_a_part_that_may_fail_is_a_success(tmp_path):
+    write_inputs(tmp_path, a="fine", b="bad")
+    run_dir = run_here(toy_config(tmp_path, run__max_failed_fraction=0.5)).run_dir
+    assert summary_of(run_dir).state == "complete"
+
+
+def test_without_a_run_the_newest_are_listed_first(tmp_path, capsys):
+    older = good_run(tmp_path, stage__word="x")
+    newer = mixed_run(tmp_path, stage__word="y")
+    (tmp_path / "runs" / "toy" / "damaged").mkdir()
+    (tmp_path / "runs" / "toy" / "damaged" / "run.json").write_text("{}")
+    (tmp_path / "runs" / "toy" / "damaged" / "launches").mkdir()
+    capsys.readouterr()
+    assert verb("status") == 0
+    damaged, first, second = capsys.readouterr().out.splitlines()
+    assert "unreadable" in damaged
+    assert first.split()[2:] == ["toy", newer.name, "quarantined", "4/5", str(newer)]
+    assert second.split()[2:] == ["toy", older.name, "complete", "3/3", str(older)]
+
+
+def test_no_runs(capsys):
+    assert verb("status") == 0
+    assert "no runs in" in capsys.readouterr().out
+
+
+def test_another_verb_without_a_run_lists_them_too(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    assert verb("retry") == 2
+    shown = capsys.readouterr().err
+    assert "python -m hpcpipe retry RUN" in shown
+    assert str(run_dir) in shown
+
+
+def test_watch_follows_a_run_to_its_end(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="fine", b="slow 1.5", c="fine")
+    config = toy_config(tmp_path)
+    code = (
+        "from tests.toys.runs import *; from pathlib import Path;"
+        f"run_here(toy_config(Path({str(tmp_path)!r})))"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 30
+    while not list((tmp_path / "runs").glob("toy/*/workers/*.beat")):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    command = [sys.executable, "-m", "hpcpipe", "status", config.run_dir, "--watch", "0.2"]
+    watched = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert worker.wait(30) == 0
+    assert (watched.returncode, watched.stderr) == (0, "")
+    states = [line.split()[1] for line in watched.stdout.splitlines() if line[:5] == "state"]
+    assert states[0] == "running"
+    assert states[-1] == "complete"
+    assert "\x1b" not in watched.stdout
+
+
+def test_watch_wants_a_time(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        verb("status", "--watch", "runs/x")
+    assert stop.value.code == 2
+    assert "give seconds" in capsys.readouterr().err
+
+
+def test_a_reset_takes_the_numbers_of_a_shard_away(tmp_path):
+    run_dir = good_run(tmp_path)
+    before = summary_of(run_dir)
+    assert verb("retry", run_dir, "--shard", "a") == 0
+    after = summary_of(run_dir)
+    assert before.stats == {"samples_in": 3}
+    assert after.stats == {"samples_in": 2}
+    assert after.num_bytes_out < before.num_bytes_out
+    assert verb("work", run_dir) == 0
+    assert summary_of(run_dir).stats == {"samples_in": 3}
