@@ -38,23 +38,27 @@ class Edits:
         """
         self.path = origin.path
         self._origin = origin
-        self._extensions: dict[str, int] = {}
-        hashes, places = array("Q"), array("q")
+        extensions: dict[str, int] = {}
+        hashes, numbers, offsets, sizes = array("Q"), array("I"), array("q"), array("q")
         self._num_strays = 0
         for name, offset, size in origin.names():
             split = split_key(name) if offset >= 0 else None
             if split is None:
                 self._num_strays += 1
                 continue
-            number = self._extensions.setdefault(split[1], len(self._extensions))
             hashes.append(_hash(split[0]))
-            places.extend((number, offset, size))
-        self._names = list(self._extensions)
-        unsorted = np.frombuffer(hashes, np.uint64) if hashes else np.empty(0, np.uint64)
-        order = np.argsort(unsorted, kind="stable")
-        self._hashes: npt.NDArray[np.uint64] = unsorted[order]
-        table = np.frombuffer(places, np.int64) if places else np.empty(0, np.int64)
-        self._places: npt.NDArray[np.int64] = table.reshape(-1, 3)[order]
+            numbers.append(extensions.setdefault(split[1], len(extensions)))
+            offsets.append(offset)
+            sizes.append(size)
+        self._extensions = list(extensions)
+        order = np.argsort(np.asarray(hashes), kind="stable")
+        self._hashes: npt.NDArray[np.uint64] = np.asarray(hashes)[order]
+        del hashes  # a tar may hold millions of edits: keep one copy of each column
+        self._numbers: npt.NDArray[np.uint32] = np.asarray(numbers)[order]
+        del numbers
+        self._offsets: npt.NDArray[np.int64] = np.asarray(offsets)[order]
+        del offsets
+        self._sizes: npt.NDArray[np.int64] = np.asarray(sizes)[order]
         self._is_matched = np.zeros(len(order), bool)
 
     def find(self, keys: Sequence[str]) -> list[dict[str, Edit] | None]:
@@ -151,8 +155,9 @@ class Edits:
     def _edits(self, key: str, first: int, last: int) -> dict[str, Edit]:
         self._is_matched[first:last] = True
         edits: dict[str, Edit] = {}
-        for number, offset, size in self._places[first:last].tolist():
-            extension = self._names[number]
+        for row in range(first, last):
+            extension = self._extensions[self._numbers[row]]
+            offset, size = int(self._offsets[row]), int(self._sizes[row])
             edit = Edit(f"{key}.{extension}", extension, offset, size)
             if edits.setdefault(extension.lower(), edit) is not edit:
                 raise BadInputError(

@@ -5,11 +5,11 @@ at.
 """
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
-import numpy as np
 import xxhash
 
 from hpcpipe.errors import BadInputError
@@ -148,26 +148,32 @@ def _settle(
 
 
 class _SeenKeys:
-    """The keys of one tar as 64-bit hashes, in 8 bytes each once there are many."""
-
-    _MAX_RECENT = 250_000
+    """The keys of one tar as 64-bit hashes in an open-addressing table, about 12 bytes each."""
 
     def __init__(self) -> None:
-        self._recent: set[int] = set()
-        self._sorted = np.empty(0, np.uint64)
+        self._table = array("Q", bytes(8 * 1024))
+        self._num_keys = 0
 
     def add(self, key: str) -> bool:
         """Add a key; True when it was there already."""
-        digest = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogateescape"))
-        if digest in self._recent:
+        digest = xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogateescape")) or 1
+        if not self._put(digest):
             return True
-        if len(self._sorted):
-            place = int(np.searchsorted(self._sorted, np.uint64(digest)))
-            if place < len(self._sorted) and int(self._sorted[place]) == digest:
-                return True
-        self._recent.add(digest)
-        if len(self._recent) > self._MAX_RECENT:
-            recent = np.fromiter(self._recent, np.uint64, len(self._recent))
-            self._sorted = np.union1d(self._sorted, recent)
-            self._recent.clear()
+        self._num_keys += 1
+        if self._num_keys * 5 > len(self._table) * 4:
+            old = self._table
+            self._table = array("Q", bytes(8 * (len(old) * 3 // 2)))
+            for other in old:
+                if other:
+                    self._put(other)
         return False
+
+    def _put(self, digest: int) -> bool:
+        table = self._table
+        place = digest % len(table)
+        while other := table[place]:
+            if other == digest:
+                return False
+            place = (place + 1) % len(table)
+        table[place] = digest
+        return True

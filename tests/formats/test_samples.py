@@ -106,11 +106,10 @@ def test_rename_makes_new_keys_that_are_free():
     assert [s.key for s in group(TWICE, "x.tar", "rename")] == ["a", "a-2"]
 
 
-def test_many_keys_are_remembered(monkeypatch):
-    monkeypatch.setattr(_SeenKeys, "_MAX_RECENT", 10)
+def test_many_keys_are_remembered():
     seen = _SeenKeys()
-    assert [seen.add(str(i)) for i in range(100)] == [False] * 100
-    assert [seen.add(str(i)) for i in range(120)] == [True] * 100 + [False] * 20
+    assert [seen.add(str(i)) for i in range(5000)] == [False] * 5000
+    assert [seen.add(str(i)) for i in range(5020)] == [True] * 5000 + [False] * 20
 
 
 def test_groups_as_webdataset_does(tmp_path):
