@@ -96,8 +96,8 @@ def _running(views: list[WorkerView], width: int) -> list[str]:
                 view.identity.label,
                 view.identity.node or view.identity.host,
                 text.duration(now - since),
-                f"{beat.num_done:,} done",
-                f"{beat.num_failed:,} failed" if beat.num_failed else "",
+                f"{view.num_done:,} done",
+                f"{view.num_failed:,} failed" if view.num_failed else "",
                 beat.shard or beat.state,
             ]
         )

@@ -64,8 +64,6 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
         shard: the shard at hand.
         shard_since: Unix time in seconds when it began.
         num_samples: samples done of it.
-        num_done: shards this worker finished.
-        num_failed: shards it failed.
         note: why it stopped, where it did.
     """
 
@@ -75,8 +73,6 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     shard: str = ""
     shard_since: float = 0.0
     num_samples: int = 0
-    num_done: int = 0
-    num_failed: int = 0
     note: str = ""
 
 

@@ -132,7 +132,7 @@ class Observer:
         """
         run, info = self.run, self.run.info
         code, number = self.refresh()
-        workers = read_workers(run, self.options.lease_s)
+        workers = [self._counted(view) for view in read_workers(run, self.options.lease_s)]
         workers.sort(key=lambda view: (view.state != "running", view.identity.started_at))
         overall = _overall(code, workers)
         totals = self._tally.totals()
@@ -157,6 +157,12 @@ class Observer:
             workers=workers,
             failures=failures_by_class(run, self.state, self._tally),
             launches=run.read_launches(),
+        )
+
+    def _counted(self, view: WorkerView) -> WorkerView:
+        name, tally = view.identity.name, self._tally
+        return msgspec.structs.replace(
+            view, num_done=tally.done_by[name], num_failed=tally.failed_by[name]
         )
 
 

@@ -1,6 +1,7 @@
 """Sums over the events of a run, kept up to date as more of them are read."""
 
 import time
+from collections import Counter
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -34,6 +35,8 @@ class Tally:
         given_back: worker and event of the last attempt that failed by no fault of its shards,
             by block.
         lost: event of the last attempt whose worker died, by block.
+        done_by: shards finished, by worker.
+        failed_by: attempts failed, by worker.
     """
 
     def __init__(self, state: RunState) -> None:
@@ -50,6 +53,8 @@ class Tally:
         self.writers: dict[tuple[str, int], str] = {}
         self.given_back: dict[str, tuple[str, Event]] = {}
         self.lost: dict[str, Event] = {}
+        self.done_by: Counter[str] = Counter()
+        self.failed_by: Counter[str] = Counter()
 
     def add(self, events: list[tuple[str, Event]]) -> None:
         """Take in events.
@@ -63,11 +68,13 @@ class Tally:
         done = self._done
         for writer, event in events:
             if event.event == "done":
+                self.done_by[writer] += 1
                 before = done.get(event.shard)
                 if before is None or before.attempt < event.attempt:
                     done[event.shard] = event
             elif event.event == "failed":
                 self.writers[event.shard, event.attempt] = writer
+                self.failed_by[writer] += 1
             elif event.event == "closed" and event.error:
                 known = self.given_back.get(event.block)
                 if known is None or known[1].attempt < event.attempt:

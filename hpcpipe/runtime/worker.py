@@ -228,7 +228,6 @@ class Worker:
         elif outcome.kind == "failed" and error is not None:
             self._fail(shard_id, claim, error, outcome.seconds)
         self._count_environment(shard_id, outcome)
-        self._session.heartbeat.update(num_done=self._num_done, num_failed=self._num_failed)
         return outcome
 
     def _begin(self, shard_id: str, claim: Claim) -> Callable[[], None]:

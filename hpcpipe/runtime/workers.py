@@ -16,11 +16,15 @@ class WorkerView(msgspec.Struct, frozen=True):
         identity: who it is.
         beat: its last beat.
         state: ``running``; ``silent`` (beats too old, or its process is gone); ``ended``.
+        num_done: shards it finished, where its journal was counted.
+        num_failed: attempts of it that failed, likewise.
     """
 
     identity: Identity
     beat: Beat
     state: Literal["running", "silent", "ended"]
+    num_done: int = 0
+    num_failed: int = 0
 
 
 def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:

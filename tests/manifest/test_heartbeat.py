@@ -37,14 +37,14 @@ def test_beats_until_it_ends(tmp_path):
     calls = []
     heart = Heartbeat(tmp_path / "w.beat", 0.01, lambda: calls.append(1))
     heart.start()
-    heart.update(shard="00007", num_done=3)
+    heart.update(shard="00007", num_samples=3)
     deadline = time.monotonic() + 10
     while read_beat(tmp_path / "w.beat").counter < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert read_beat(tmp_path / "w.beat").shard == "00007"
     heart.end("had enough")
     last = read_beat(tmp_path / "w.beat")
-    assert (last.state, last.shard, last.note, last.num_done) == ("ended", "", "had enough", 3)
+    assert (last.state, last.shard, last.note) == ("ended", "", "had enough")
     assert calls
     assert (tmp_path / "w.beat").stat().st_size == BEAT_BYTES
 
