@@ -3,7 +3,6 @@
 Remote edits are copied to a local folder first. What belongs to which sample is for ``edits``.
 """
 
-import contextlib
 import errno
 import os
 import stat
@@ -46,8 +45,11 @@ class Origin(Protocol):
     def names(self) -> Iterator[tuple[str, int, int]]:
         """Name, offset and size (-1: unknown) of every regular file; others have offset -1."""
 
-    def open(self, edit: Edit) -> contextlib.AbstractContextManager[tuple[int, int, int]]:
+    def open(self, edit: Edit) -> tuple[int, int, int]:
         """Descriptor, offset and size of an edit's content."""
+
+    def release(self, fd: int) -> None:
+        """Take back a descriptor that `open` gave."""
 
     def close(self) -> None:
         """Close what is open."""
@@ -96,14 +98,13 @@ class LooseFiles:
                 where = os.path.join(self.path, prefix)
                 raise BadInputError(f"{where} cannot be read: {error.strerror}") from error
 
-    @contextlib.contextmanager
-    def open(self, edit: Edit) -> Iterator[tuple[int, int, int]]:
+    def open(self, edit: Edit) -> tuple[int, int, int]:
         """Open a file.
 
         Args:
             edit: which.
 
-        Yields:
+        Returns:
             Descriptor, 0, and its size in bytes.
 
         Raises:
@@ -111,13 +112,15 @@ class LooseFiles:
             OSError: opening failed.
         """
         fd = _open(edit.name, _OPEN_FLAGS, self._fd, f"{self.path}/{edit.name}")
-        try:
-            info = os.fstat(fd)
-            if not stat.S_ISREG(info.st_mode):
-                raise BadInputError(f"{self.path}/{edit.name} is not a regular file")
-            yield fd, 0, info.st_size
-        finally:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode):
             os.close(fd)
+            raise BadInputError(f"{self.path}/{edit.name} is not a regular file")
+        return fd, 0, info.st_size
+
+    def release(self, fd: int) -> None:
+        """Close a file that `open` gave. Raises OSError."""
+        os.close(fd)
 
     def close(self) -> None:
         """Close the folder. Raises OSError."""
@@ -157,14 +160,13 @@ class TarFile:
             if member.is_file:
                 yield member.name, member.data, member.size
 
-    @contextlib.contextmanager
-    def open(self, edit: Edit) -> Iterator[tuple[int, int, int]]:
+    def open(self, edit: Edit) -> tuple[int, int, int]:
         """Give a member's place.
 
         Args:
             edit: which.
 
-        Yields:
+        Returns:
             Descriptor of the tar, the content's offset and size in bytes.
 
         Raises:
@@ -172,7 +174,10 @@ class TarFile:
         """
         if self._source.fd is None:
             raise BadInputError(f"{display(self.path)} is not a local file")
-        yield self._source.fd, edit.offset, edit.size
+        return self._source.fd, edit.offset, edit.size
+
+    def release(self, fd: int) -> None:
+        """Do nothing: the tar stays open. Raises nothing."""
 
     def close(self) -> None:
         """Close the tar. Raises OSError."""

@@ -4,7 +4,6 @@ Edits are indexed by a hash of their sample's key, in a few dozen bytes each, an
 their sample comes by. Whether an edit is taken is the stage's matter.
 """
 
-import contextlib
 import os
 from array import array
 from collections.abc import Sequence
@@ -96,8 +95,8 @@ class Edits:
             BadInputError: the edits cannot be read any more.
             OSError: reading failed.
         """
-        left = np.unique(self._hashes[~self._is_matched])
-        total = len(left) + self._num_strays
+        left = self._hashes[~self._is_matched]
+        total = self._num_strays + int(np.count_nonzero(left[1:] != left[:-1])) + (len(left) > 0)
         if not total:
             return 0, []
         shown: list[str] = []
@@ -111,20 +110,24 @@ class Edits:
                     break
         return total, shown
 
-    def open(self, edit: Edit) -> contextlib.AbstractContextManager[tuple[int, int, int]]:
+    def open(self, edit: Edit) -> tuple[int, int, int]:
         """Open an edit's content.
 
         Args:
             edit: one that `find` gave.
 
         Returns:
-            A context manager for descriptor, offset and size in bytes.
+            Descriptor, offset and size in bytes; to be given back with `release`.
 
         Raises:
             BadInputError: it is gone, may not be read, or is no regular file any more.
             OSError: reading failed.
         """
         return self._origin.open(edit)
+
+    def release(self, fd: int) -> None:
+        """Take back a descriptor that `open` gave. Raises OSError."""
+        self._origin.release(fd)
 
     def read(self, edit: Edit) -> bytes:
         """Read an edit whole.
@@ -139,8 +142,11 @@ class Edits:
             BadInputError: as for `open`.
             OSError: reading failed.
         """
-        with self.open(edit) as (fd, offset, size):
+        fd, offset, size = self.open(edit)
+        try:
             return os.pread(fd, size, offset)
+        finally:
+            self.release(fd)
 
     def close(self) -> None:
         """Close what is open. Raises OSError."""

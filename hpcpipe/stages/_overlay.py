@@ -222,8 +222,11 @@ class _Overlay:
 
     def _put(self, model: Member, name: str, edit: Edit) -> None:
         if self._edits is not None:
-            with self._edits.open(edit) as (fd, offset, size):
+            fd, offset, size = self._edits.open(edit)
+            try:
                 self._copy.edited(model, name, fd, offset, size)
+            finally:
+                self._edits.release(fd)
 
     def _real_edits(self, sample: Sample, edits: dict[str, Edit]) -> dict[str, Edit]:
         """Leave out a json that says what the sample's says, or that stands alone."""
