@@ -4,6 +4,9 @@ Headers are deterministic: owner 0 without a name, time and mode of the member r
 in ``tar``.
 """
 
+import functools
+from zlib import adler32
+
 from hpcpipe.formats.tar import Member
 from hpcpipe.formats.tar_fields import BLOCK_BYTES, MAX_OCTAL_11, checksum, pax_record
 
@@ -11,6 +14,7 @@ RECORD_BYTES = 10240
 """Archives are padded to a multiple of this, as ``tar`` and Python's ``tarfile`` do."""
 
 _NAME_BYTES = 100
+_OWNER = b"0000000\0" * 2
 
 
 def make_header(replaced: Member, name: str, size_bytes: int) -> bytes:
@@ -92,18 +96,18 @@ def _gnu_long_name(raw: bytes) -> bytes:
 def _block(
     raw_name: bytes, mode: int, size: int, mtime: int, *, gnu: bool, type_: bytes = b"0"
 ) -> bytes:
-    fields = (
-        raw_name[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0"),
-        b"%07o\0" % mode,
-        b"0000000\0" * 2,
-        _number(size, gnu),
-        _number(mtime, gnu),
-        b" " * 8,
-        type_.ljust(_NAME_BYTES + 1, b"\0"),
-        b"ustar  \0" if gnu else b"ustar\x0000",
-    )
-    block = b"".join(fields).ljust(BLOCK_BYTES, b"\0")
-    return block[:148] + b"%06o\0 " % checksum(block) + block[156:]
+    name = raw_name[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0")
+    head = b"%b%07o\0%b%b%b" % (name, mode, _OWNER, _number(size, gnu), _number(mtime, gnu))
+    tail, tail_sum = _tail(type_, gnu)
+    return b"%b%06o\0 %b" % (head, (adler32(head, 0) & 0xFFFF) + tail_sum, tail)
+
+
+@functools.cache
+def _tail(type_: bytes, gnu: bool) -> tuple[bytes, int]:
+    """What stands behind the checksum, and what it and the blank checksum add to the sum."""
+    magic = b"ustar  \0" if gnu else b"ustar\x0000"
+    tail = (type_.ljust(_NAME_BYTES + 1, b"\0") + magic).ljust(BLOCK_BYTES - 156, b"\0")
+    return tail, checksum(bytes(156) + tail)
 
 
 def _number(value: int, gnu: bool) -> bytes:
