@@ -3,7 +3,7 @@
 import argparse
 import difflib
 
-from hpcpipe.cli.verb import run_of, shown, verb_parser
+from hpcpipe.cli.verb import go_on, run_of, verb_parser
 from hpcpipe.console import plural
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
@@ -51,8 +51,7 @@ def main(argv: list[str]) -> int:
         if at_hand:
             print(f"           {plural(len(at_hand), 'shard')} at hand will be done once more")
     else:
-        print("go on      launch it again with the same command, or be one worker here:")
-        print(f"           python -m hpcpipe work {shown(run.path)}")
+        print("\n".join(go_on(run.path, run.read_launches())))
     return 0
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from hpcpipe.cli import text
-from hpcpipe.cli.verb import shown
+from hpcpipe.cli.verb import go_on, shown
 from hpcpipe.runtime.failures import FailureClass
 from hpcpipe.runtime.summary import Summary
 from hpcpipe.runtime.workers import WorkerView
@@ -138,8 +138,7 @@ def _advice(summary: Summary) -> list[str]:
         shard = summary.failures[0].shard
         rows.append(f"look       python -m hpcpipe logs {run} {shown(shard)}")
     if summary.state == "incomplete":
-        rows.append("go on      launch it again with the same command, or be one worker here:")
-        rows.append(f"           python -m hpcpipe work {run}")
+        rows += go_on(summary.run_dir, summary.launches)
     elif summary.state in ("running", "queued"):
         rows.append(f"cancel     python -m hpcpipe cancel {run}")
     return ["", *rows] if rows else []

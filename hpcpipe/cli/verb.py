@@ -1,12 +1,14 @@
 """What the verbs share: their parser, and the run they are about."""
 
 import argparse
+import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcpipe.cli import text
 from hpcpipe.errors import ConfigError, HpcPipeError
-from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options, runs_folder
 from hpcpipe.runtime.summary import Observer
 
@@ -110,3 +112,26 @@ def shown(path: Path | str) -> str:
         return shlex.quote(str(Path(path).relative_to(Path.cwd())))
     except (ValueError, OSError):
         return shlex.quote(str(path))
+
+
+def go_on(run_dir: Path | str, launches: Sequence[Launch]) -> list[str]:
+    """Say how to work on what is left of a run.
+
+    Args:
+        run_dir: the run directory.
+        launches: its launches so far.
+
+    Returns:
+        Lines with the command that launched it last, and the one to be a worker here.
+
+    Raises:
+        Nothing.
+    """
+    known = [launch for launch in launches if launch.command and launch.kind != "work"]
+    lines = ["go on      launch it again with the same command"]
+    if known:
+        # A trial of the first few shards is done; what is left is all of them.
+        arguments = [arg for arg in known[-1].command if not arg.startswith("limit=")]
+        folder = f"cd {shlex.quote(known[-1].cwd)} && " if known[-1].cwd != os.getcwd() else ""
+        lines = [f"go on      {folder}python -m hpcpipe {shlex.join(arguments)}"]
+    return [*lines, f"or here    python -m hpcpipe work {shown(run_dir)}    (one worker)"]

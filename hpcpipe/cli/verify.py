@@ -5,7 +5,7 @@ import os
 import sys
 from collections import Counter
 
-from hpcpipe.cli.verb import run_of, shown, verb_parser
+from hpcpipe.cli.verb import go_on, run_of, shown, verb_parser
 from hpcpipe.config import RunOptions
 from hpcpipe.console import plural
 from hpcpipe.formats.remote import display
@@ -109,7 +109,7 @@ def _requeue(run: RunDir, observer: Observer, findings: list[Finding]) -> None:
     ids = sorted(wrong - {FINALIZE})
     if wrong:
         reset_shards(run, observer.state, ids)
-        print(f"requeued   {plural(len(ids), 'shard')}; launch again with the same command, or:")
-        print(f"           python -m hpcpipe work {shown(run.path)}")
+        print(f"requeued   {plural(len(ids), 'shard')}")
+        print("\n".join(go_on(run.path, run.read_launches())))
     if any(finding.problem == "unreadable" for finding in findings):
         print("left       unreadable files: see to their permissions or their filesystem first")

@@ -70,6 +70,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
         host: where it was started.
         pid: process that looks after local workers.
         at: Unix time in seconds.
+        command: arguments of the command that started it; none where that was another program.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str = ""
     pid: int = 0
     at: float = 0.0
+    command: tuple[str, ...] = ()
 
 
 class RunDir:
