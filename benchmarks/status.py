@@ -1,0 +1,107 @@
+"""How long `status` takes on a run of 100,000 shards that 64 workers are through with.
+
+Writes plan, claims-free journals and heartbeats such as workers write, then times the command
+itself, start of Python included.
+
+    python benchmarks/status.py [NUM_SHARDS]
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from hpcpipe.manifest.heartbeat import Beat, Identity
+from hpcpipe.manifest.journal import Event
+from hpcpipe.manifest.plan import write_plan
+from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo
+from hpcpipe.stage import Input, OutputFile, Shard
+
+NUM_WORKERS = 64
+NUM_TIMES = 5
+CONFIG = """\
+stage_name: reshard
+stage: {_target_: hpcpipe.stages.reshard.Reshard, input: /data/*.tar, output: null, edits: null,
+  lone_json: ignore, keep: null, keep_field: null, require: [], duplicates: error, index: null,
+  shard_samples: null, shard_bytes: null, shuffle: false, seed: 0, keys: keep}
+launcher: {kind: local, num_workers: 2}
+paths: {runs: /tmp, code: .}
+run_name: bench
+run_dir: null
+limit: null
+extend: false
+adopt: false
+wait: false
+run: {checksum: xxh3_128, max_attempts: 3, max_lost: 10, backoff_s: 10, lease_s: 180,
+  heartbeat_s: 15, linger_s: 300, shard_timeout_s: null, max_env_failures: 5,
+  max_failed_fraction: 0, scratch: null}
+resources: {cpus: 1, gpus: 0, mem_gb: 4, time_min: 60}
+site: {partition: null, account: null, qos: null, setup: [], slurm: {}}
+"""
+
+
+def make_run(path: Path, num_shards: int) -> None:
+    """Write a run directory: 95% done, 1% failed for good, the rest pending."""
+    new = NewRunDir(path)
+    ids = [f"part-{number % 100:03d}/shard-{number:06d}" for number in range(num_shards)]
+    shards = (Shard(i, (Input(f"/data/{i}.tar", 10**8, "1"),), num_bytes=10**8) for i in ids)
+    write_plan(new.path / "plan.jsonl", shards)
+    info = RunInfo(
+        FORMAT_VERSION,
+        *("reshard", "hpcpipe.stages.reshard.Reshard", "bench", "0" * 16, f"{path}/out"),
+        block_size=1,
+        has_finalize=False,
+        created_at=time.time(),
+        version="0",
+    )
+    for number in range(NUM_WORKERS):
+        name = f"9_{number}-{number:08x}"
+        identity = Identity(name, f"9_{number}", "n1", "n1", "elsewhere", 1, 1)
+        beat = Beat(1, time.time(), "working", shard=ids[number])
+        (new.path / "workers" / f"{name}.json").write_bytes(msgspec.json.encode(identity))
+        (new.path / "workers" / f"{name}.beat").write_bytes(msgspec.json.encode(beat))
+        lines = msgspec.json.Encoder().encode_lines(
+            [event(i, n) for n, i in list(enumerate(ids))[number::NUM_WORKERS] if n % 100 < 96]
+        )
+        (new.path / "journal" / f"{name}.jsonl").write_bytes(lines)
+    new.publish(info, CONFIG)
+
+
+def event(shard_id: str, number: int) -> Event:
+    """What a worker writes when it is done with a shard, or has failed."""
+    at = time.time() - 600 + number / 1000
+    if number % 100 == 95:
+        error = "ends at byte 512 inside a member"
+        return Event("failed", 1, shard_id, at=at, seconds=1.2, error=error, final=True,
+                     error_class="BadInputError", host="n1")  # fmt: skip
+    stats = {"samples_in": 1000, "samples_out": 900, "samples_dropped": 100, "samples_edited": 30}
+    output = OutputFile(f"{shard_id}.tar", 10**8, "xxh3_128:" + "0" * 32, 900)
+    return Event("done", 1, shard_id, at=at, seconds=1.2, outputs=(output,), stats=stats, host="n1")
+
+
+def main() -> None:
+    """Make the run and time the command."""
+    num_shards = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder) / "run"
+        make_run(run_dir, num_shards)
+        for args in (["status", str(run_dir)], ["status", str(run_dir), "--json"]):
+            times = []
+            for _ in range(NUM_TIMES):
+                started = time.perf_counter()
+                command = [sys.executable, "-m", "hpcpipe", *args]
+                shown = subprocess.run(command, check=True, capture_output=True, env=os.environ)
+                times.append(time.perf_counter() - started)
+            print(f"{' '.join(args[:1] + args[2:]):15} {num_shards:,} shards: "
+                  f"median {statistics.median(times):.2f} s, best {min(times):.2f} s")  # fmt: skip
+            if args[-1] != "--json":
+                print(shown.stdout.decode())
+
+
+if __name__ == "__main__":
+    main()
