@@ -61,8 +61,10 @@ def make_run(path: Path, num_shards: int) -> None:
     )
     for number in range(NUM_WORKERS):
         name = f"9_{number}-{number:08x}"
-        identity = Identity(name, f"9_{number}", "n1", "n1", "elsewhere", 1, 1)
-        beat = Beat(1, time.time(), "working", shard=ids[number])
+        identity = Identity(
+            name, f"9_{number}", "n1", "n1", "elsewhere", 1, 1, started_at=time.time()
+        )
+        beat = Beat(1, time.time(), "working", shard=ids[number], shard_since=time.time())
         (new.path / "workers" / f"{name}.json").write_bytes(msgspec.json.encode(identity))
         (new.path / "workers" / f"{name}.beat").write_bytes(msgspec.json.encode(beat))
         lines = msgspec.json.Encoder().encode_lines(

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from hpcpipe.cli import status_text, text
-from hpcpipe.cli.verb import run_list, verb_parser
+from hpcpipe.cli.verb import run_list, run_of, verb_parser
 from hpcpipe.cli.watch import LIVE, Watcher
-from hpcpipe.runtime.find import find_run, read_options
+from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer, Summary
 
 _CLEAR = "\x1b[H\x1b[2J"
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     if args.run is None:
         print("\n".join(run_list()))
         return 0
-    run = find_run(args.run)
+    run = run_of(args, "status")
     with _without_collection():
         watcher = Watcher(Observer(run, read_options(run)))
         summary, queue = watcher.look()

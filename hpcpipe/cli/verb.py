@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcpipe.cli import text
+from hpcpipe.conf_files import hidden_main_config
 from hpcpipe.errors import ConfigError, HpcPipeError
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options, runs_folder
+from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options
 from hpcpipe.runtime.summary import Observer
 
 NUM_LISTED = 10
@@ -44,6 +45,25 @@ def verb_parser(name: str, description: str, examples: str) -> argparse.Argument
     return parser
 
 
+def runs_folder() -> Path:
+    """Tell where runs live unless a command says otherwise: ``paths.runs``.
+
+    Returns:
+        That of a ``config.yaml`` of the user's own, else $HPCPIPE_RUNS, else ``./runs``.
+
+    Raises:
+        OSError: the user's file cannot be read.
+    """
+    own = hidden_main_config()
+    if own is not None:
+        from omegaconf import OmegaConf
+
+        named = OmegaConf.select(OmegaConf.load(own), "paths.runs")
+        if isinstance(named, str):
+            return Path(named).expanduser().absolute()
+    return Path(os.environ.get("HPCPIPE_RUNS") or "runs").expanduser().absolute()
+
+
 def run_of(args: argparse.Namespace, verb: str) -> RunDir:
     """Find the run that a verb was given; without one the newest runs are listed.
 
@@ -62,7 +82,7 @@ def run_of(args: argparse.Namespace, verb: str) -> RunDir:
     if args.run is None:
         lines = run_list()
         raise ConfigError("\n".join([f"which run? python -m hpcpipe {verb} RUN", *lines]))
-    return find_run(args.run)
+    return find_run(args.run, runs_folder())
 
 
 def run_list() -> list[str]:

@@ -1,35 +1,14 @@
 """Finding the run that somebody means: by its folder, its output folder, or its name."""
 
 import difflib
-import os
 from pathlib import Path
 
-from hpcpipe.conf_files import hidden_main_config
 from hpcpipe.config import RunOptions, load
 from hpcpipe.convert import build
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
-
-
-def runs_folder() -> Path:
-    """Tell where runs live unless a command says otherwise: ``paths.runs``.
-
-    Returns:
-        That of a ``config.yaml`` of the user's own, else $HPCPIPE_RUNS, else ``./runs``.
-
-    Raises:
-        OSError: the user's file cannot be read.
-    """
-    own = hidden_main_config()
-    if own is not None:
-        from omegaconf import OmegaConf
-
-        named = OmegaConf.select(OmegaConf.load(own), "paths.runs")
-        if isinstance(named, str):
-            return Path(named).expanduser().absolute()
-    return Path(os.environ.get("HPCPIPE_RUNS") or "runs").expanduser().absolute()
 
 
 def list_runs(folder: Path) -> list[Path]:
@@ -66,12 +45,13 @@ def launched_at(run_dir: Path) -> float:
         return 0.0
 
 
-def find_run(name: str) -> RunDir:
+def find_run(name: str, folder: Path) -> RunDir:
     """Find the run that is meant.
 
     Args:
-        name: a run directory, an output folder that a run made, or a name below the runs
-            folder: ``STAGE/LABEL``, ``LABEL``, or what only one of them begins with.
+        name: a run directory, an output folder that a run made, or a name below `folder`:
+            ``STAGE/LABEL``, ``LABEL``, or what only one of them begins with.
+        folder: folder of runs; it need not exist.
 
     Returns:
         The run.
@@ -86,7 +66,6 @@ def find_run(name: str) -> RunDir:
     owners = _remote_owners(name) if is_remote(name) else _local_owners(path)
     if owners:
         return _owner(name, owners)
-    folder = runs_folder()
     runs = list_runs(folder)
     for matches in (_equal, _begins):
         found = [run for run in runs if matches(run, name)]

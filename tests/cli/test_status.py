@@ -162,6 +162,17 @@ def test_no_runs(capsys):
     assert "no runs in" in capsys.readouterr().out
 
 
+def test_the_runs_folder_of_the_users_own_configuration(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_dir = good_run(tmp_path)
+    (tmp_path / "runs").rename(tmp_path / "other")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text("paths:\n  runs: other\n")
+    capsys.readouterr()
+    assert verb("status") == 0
+    assert f"other/toy/{run_dir.name}" in capsys.readouterr().out
+
+
 def test_another_verb_without_a_run_lists_them_too(tmp_path, capsys):
     run_dir = good_run(tmp_path)
     assert verb("retry") == 2
