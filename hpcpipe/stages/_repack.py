@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "process", "setup"]
 
-WINDOW_BYTES = 16 << 20
-WINDOW_SAMPLES = 512
 _NUMBER_WIDTH = 9
 
 
@@ -40,14 +38,12 @@ class State:
         sequence: which sample comes when.
         tars: the tars, opened when needed.
         prefixes: for each tar what is put in front of its keys; "" where nothing is.
-        window: the samples read ahead.
     """
 
     index: SampleIndex
     sequence: OutputOrder
     tars: TarPool
     prefixes: list[str]
-    window: bytearray
 
 
 def setup(stage: "Reshard", ctx: WorkerContext) -> State:
@@ -66,7 +62,7 @@ def setup(stage: "Reshard", ctx: WorkerContext) -> State:
     index, sequence = open_planned(stage, ctx)
     tars = index.info.tars
     before = prefixes([tar.id for tar in tars]) if stage.keys == "prefix" else [""] * len(tars)
-    return State(index, sequence, TarPool(tars, ctx.scratch), before, bytearray(WINDOW_BYTES))
+    return State(index, sequence, TarPool(tars, ctx.scratch), before)
 
 
 def process(stage: "Reshard", shard: Shard, ctx: ShardContext, state: State) -> None:
@@ -100,8 +96,8 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, state: State) -> 
     output = ctx.output(f"{shard.id}.tar")
     writer = _Writer(stage, state, output, first, free)
     writer.check_repeats(rows, repeated)
-    for start, end in _windows(rows["length"]):
-        writer.write(rows[start:end], repeated[start:end])
+    for start, end, window in state.tars.windows(rows):
+        writer.write(rows[start:end], repeated[start:end], window)
         ctx.progress(end)
         if ctx.should_stop:
             raise ShardStopped
@@ -140,16 +136,13 @@ class _Writer:
                 "stage.duplicates=rename or stage.keys=renumber keep both"
             )
 
-    def write(self, rows: Array, repeated: Array) -> None:
+    def write(self, rows: Array, repeated: Array, window: memoryview | None) -> None:
         """Append one window of samples."""
         lengths, tars, nths = rows["length"].tolist(), rows["tar"].tolist(), repeated.tolist()
-        if len(rows) == 1 and lengths[0] > WINDOW_BYTES:
+        if window is None:
             source = self._state.tars.source(tars[0])
             self._sample(FilePiece(source, int(rows["offset"][0]), lengths[0]), tars[0], nths[0])
-            self._state.tars.close_some()
             return
-        window = memoryview(self._state.window)[: sum(lengths)]
-        self._state.tars.read(rows, window)
         copied = (repeated == 0) & self._is_plain[rows["contents"]] & (self._stage.keys == "keep")
         start = end = 0
         for length, tar, nth, is_copied in zip(lengths, tars, nths, copied.tolist(), strict=True):
@@ -188,16 +181,3 @@ class _Writer:
         self._output.write(make_header(member, name, member.size))
         piece.copy(self._output, member.data, member.data + member.size)
         self._output.write(padding(member.size))
-
-
-def _windows(lengths: Array) -> "list[tuple[int, int]]":
-    """Cut samples into windows that fit into memory; a larger sample is one by itself."""
-    cuts = [0]
-    held_bytes = 0
-    for number, length in enumerate(lengths.tolist()):
-        if number - cuts[-1] == WINDOW_SAMPLES or (held_bytes + length > WINDOW_BYTES):
-            if number > cuts[-1]:
-                cuts.append(number)
-            held_bytes = 0
-        held_bytes += length
-    return list(zip(cuts, [*cuts[1:], len(lengths)], strict=True))

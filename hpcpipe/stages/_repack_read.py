@@ -1,14 +1,16 @@
 """Reading samples from many tars: only their bytes, sorted by place, several at a time.
 
-A window of the output is filled from all the tars it needs. Local tars are read with ``preadv``
-straight into the window by a few threads, so that the latency of a shared filesystem is paid
-once for many; remote ones by concurrent range requests.
+A window of the output is filled from all the tars it needs. The kernel is told of all reads of a
+window while the one before it is written, so that the latency of a shared filesystem is paid once
+for many; then ``preadv`` reads straight into the window. (Threads that read were tried: where the
+data is cached they fight for the interpreter, and where it is not this does as well.) Remote tars
+are read by concurrent range requests.
 """
 
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -22,20 +24,22 @@ from hpcpipe.formats.remote import display, is_remote, read_many
 from hpcpipe.formats.sampleindex import Tar
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 
+WINDOW_BYTES = 16 << 20
+WINDOW_SAMPLES = 512
 NUM_THREADS = 8
 MAX_OPEN = 128
 MAX_OPEN_GZIP = 2
 _MAX_PIECES = 512
-_MIN_RUNS_PER_THREAD = 8
+_FEW_TARS = 4
 
 
 class _Run(NamedTuple):
-    """Neighbouring samples in one tar: one read into several places of the window."""
+    """Neighbouring samples in one tar: one read into several places of a window."""
 
     tar: int
     offset: int
     num_bytes: int
-    places: list[memoryview]
+    places: list[slice]
 
 
 class TarPool:
@@ -56,6 +60,7 @@ class TarPool:
         self._open: dict[int, Source] = {}
         self._checked: set[int] = set()
         self._lock = threading.Lock()
+        self._buffer = bytearray(WINDOW_BYTES)
         self._threads = ThreadPoolExecutor(NUM_THREADS, "hpcpipe-read")
         weakref.finalize(self, _close, self._open, self._threads)
 
@@ -93,42 +98,57 @@ class TarPool:
 
     def close_some(self) -> None:
         """Close the tars not used for longest, down to the limits. Raises OSError."""
-        packed = [t for t in self._open if self._tars[t].input.path.endswith(GZIP_SUFFIXES)]
-        plain = [t for t in self._open if t not in set(packed)]
+        packed = [tar for tar in self._open if self._is_packed(tar)]
+        plain = [tar for tar in self._open if not self._is_packed(tar)]
         for numbers, limit in ((packed, MAX_OPEN_GZIP), (plain, MAX_OPEN)):
             for tar in numbers[: max(0, len(numbers) - limit)]:
                 self._open.pop(tar).close()
 
-    def read(self, rows: Array, window: memoryview) -> None:
-        """Fill a window with samples, one behind the other.
+    def windows(self, rows: Array) -> Iterator[tuple[int, int, memoryview | None]]:
+        """Read samples window by window.
 
         Args:
             rows: `sampleindex.SAMPLE_DTYPE` (N,), in the order wanted.
-            window: room for exactly all of them.
+
+        Yields:
+            First sample, the one behind the last, and their bytes one behind the other, valid
+            until the next window; None for a sample that is too large, which is not read.
 
         Raises:
             BadInputError: a tar is gone, changed, or too short.
             TransientShardError: a remote store failed.
             OSError: reading failed.
         """
-        local: list[_Run] = []
-        remote: list[_Run] = []
-        for run in _runs(rows, window):
-            path = self._tars[run.tar].input.path
-            is_ranged = is_remote(path) and not path.endswith(GZIP_SUFFIXES)
-            (remote if is_ranged else local).append(run)
-        for tar in {run.tar for run in local}:
-            if self._tars[tar].input.path.endswith(GZIP_SUFFIXES):
-                self.source(tar)  # decompressed once, not by each thread
-        step = max(_MIN_RUNS_PER_THREAD, -(-len(local) // NUM_THREADS))
-        parts = [local[at : at + step] for at in range(0, len(local), step)]
-        if len(parts) > 1:
-            list(self._threads.map(self._read_local, parts))
-        elif parts:
-            self._read_local(parts[0])
-        if remote:
-            self._read_remote(remote)
-        self.close_some()
+        cuts = _cut(rows["length"])
+        runs = self._prepare(rows[slice(*cuts[0])]) if cuts else []
+        for number, (start, end) in enumerate(cuts):
+            num_bytes = int(rows["length"][start:end].sum())
+            window = None
+            if num_bytes <= WINDOW_BYTES:
+                window = memoryview(self._buffer)[:num_bytes]
+                self._read(runs, window)
+            self.close_some()
+            if number + 1 < len(cuts):
+                runs = self._prepare(rows[slice(*cuts[number + 1])])
+            yield start, end, window
+
+    def _prepare(self, rows: Array) -> list[_Run]:
+        """Open the tars of the next window, and start the kernel reading."""
+        runs = _runs(rows)
+        tars = dict.fromkeys(run.tar for run in runs)
+        missing = [tar for tar in tars if tar not in self._open and not self._is_ranged(tar)]
+        if len(missing) > _FEW_TARS:
+            list(self._threads.map(self.source, missing))
+        for run in runs:
+            if not self._is_ranged(run.tar) and (fd := self.source(run.tar).fd) is not None:
+                os.posix_fadvise(fd, run.offset, run.num_bytes, os.POSIX_FADV_WILLNEED)
+        return runs
+
+    def _is_packed(self, tar: int) -> bool:
+        return self._tars[tar].input.path.endswith(GZIP_SUFFIXES)
+
+    def _is_ranged(self, tar: int) -> bool:
+        return is_remote(self._tars[tar].input.path) and not self._is_packed(tar)
 
     def _check(self, tar: int) -> None:
         if tar in self._checked:
@@ -142,19 +162,23 @@ class TarPool:
             )
         self._checked.add(tar)
 
-    def _read_local(self, runs: list[_Run]) -> None:
+    def _read(self, runs: list[_Run], window: memoryview) -> None:
+        ranged: list[_Run] = []
         for run in runs:
+            if self._is_ranged(run.tar):
+                ranged.append(run)
+                continue
             source = self.source(run.tar)
             assert source.fd is not None
-            if os.preadv(source.fd, run.places, run.offset) != run.num_bytes:
+            places = [window[place] for place in run.places]
+            if os.preadv(source.fd, places, run.offset) != run.num_bytes:
                 (data,) = source.read_ranges([(run.offset, run.num_bytes)])
-                _scatter(data, run.places)
-
-    def _read_remote(self, runs: list[_Run]) -> None:
-        list(self._threads.map(self._check, {run.tar for run in runs}))
-        ranges = [(self._tars[run.tar].input.path, run.offset, run.num_bytes) for run in runs]
-        for run, data in zip(runs, read_many(ranges), strict=True):
-            _scatter(data, run.places)
+                _scatter(data, places)
+        if ranged:
+            list(self._threads.map(self._check, {run.tar for run in ranged}))
+            asked = [(self._tars[run.tar].input.path, run.offset, run.num_bytes) for run in ranged]
+            for run, data in zip(ranged, read_many(asked), strict=True):
+                _scatter(data, [window[place] for place in run.places])
 
 
 def _close(opened: dict[int, Source], threads: ThreadPoolExecutor) -> None:
@@ -170,7 +194,20 @@ def _scatter(data: bytes, places: list[memoryview]) -> None:
         at += len(place)
 
 
-def _runs(rows: Array, window: memoryview) -> list[_Run]:
+def _cut(lengths: Array) -> list[tuple[int, int]]:
+    """Cut samples into windows that fit into memory; a larger sample is one by itself."""
+    cuts = [0]
+    held_bytes = 0
+    for number, length in enumerate(lengths.tolist()):
+        if number - cuts[-1] == WINDOW_SAMPLES or held_bytes + length > WINDOW_BYTES:
+            if number > cuts[-1]:
+                cuts.append(number)
+            held_bytes = 0
+        held_bytes += length
+    return list(zip(cuts, [*cuts[1:], len(lengths)], strict=True))
+
+
+def _runs(rows: Array) -> list[_Run]:
     ends = np.cumsum(rows["length"], dtype=np.int64)
     begins = ends - rows["length"].astype(np.int64)
     order = np.lexsort((rows["offset"], rows["tar"]))
@@ -184,7 +221,7 @@ def _runs(rows: Array, window: memoryview) -> list[_Run]:
         ends[order].tolist(),
         strict=True,
     ):
-        place = window[begin:end]
+        place = slice(begin, end)
         if number == tar and offset == next_offset and len(runs[-1].places) < _MAX_PIECES:
             last = runs[-1]
             last.places.append(place)

@@ -14,7 +14,6 @@ from hpcpipe.errors import (
 from hpcpipe.formats.source import open_source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import ShardStopped
-from hpcpipe.stages import _repack
 from hpcpipe.stages._repack_keys import prefixes
 from hpcpipe.stages.index import Index
 from hpcpipe.stages.reshard import Reshard
@@ -151,10 +150,10 @@ def test_a_sample_larger_than_a_tar_stands_alone(index, tmp_path):
 def test_small_windows_give_the_same(index, tmp_path, monkeypatch, limit, keys):
     options = {"shard_samples": 11, "shuffle": True, "keys": keys}
     a = repack(index, tmp_path / "a", **options).run()
-    monkeypatch.setattr(_repack, "WINDOW_BYTES", limit)
-    monkeypatch.setattr(_repack, "WINDOW_SAMPLES", 3)
+    monkeypatch.setattr("hpcpipe.stages._repack_read.WINDOW_BYTES", limit)
+    monkeypatch.setattr("hpcpipe.stages._repack_read.WINDOW_SAMPLES", 3)
     monkeypatch.setattr("hpcpipe.stages._repack_read.MAX_OPEN", 1)
-    monkeypatch.setattr("hpcpipe.stages._repack_read._MIN_RUNS_PER_THREAD", 1)
+    monkeypatch.setattr("hpcpipe.stages._repack_read._FEW_TARS", 0)
     repack(index, tmp_path / "b", **options).run()
     for name in os.listdir(a.out):
         data = (tmp_path / "a/out" / name).read_bytes()
@@ -303,7 +302,7 @@ def test_compressed_tars_are_read_in_order_only(folder, tmp_path, monkeypatch):
         members = read_tar(folder / f"{tar}.tar")
         write_tar(tmp_path / f"gz/{tar}.tar.gz", members, mode="w:gz")
     index = indexed(tmp_path / "gz", tmp_path / "index")
-    monkeypatch.setattr("hpcpipe.stages._repack_read._MIN_RUNS_PER_THREAD", 1)
+    monkeypatch.setattr("hpcpipe.stages._repack_read._FEW_TARS", 0)
     monkeypatch.setattr("hpcpipe.stages._repack_read.MAX_OPEN_GZIP", 1)
     run = repack(index, tmp_path / "run", shard_samples=8).run()
     assert samples_of(run.out) == ALL
