@@ -20,6 +20,7 @@ from hpcpipe.manifest.state import RunState
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_S = 300.0
+FIRST_POLL_S = 0.05
 _MISSES_BEFORE_REFRESH = 64
 
 
@@ -177,7 +178,8 @@ class Claimer:
             return False
         if not delayed and not beating and now - self._idle_since > self._waits.linger_s:
             return False
-        pause_s = self._waits.poll_s
+        # Looks are close together at first: most often the others are about to finish.
+        pause_s = min(self._waits.poll_s, max(FIRST_POLL_S, (now - self._idle_since) / 2))
         if delayed:
             pause_s = min(pause_s, max(min(map(self._not_before.__getitem__, delayed)) - now, 0))
         until = now + pause_s
