@@ -21,7 +21,7 @@ help:
 venv: $(VENV)/.installed-dev
 
 # one stamp for each extra of pyproject.toml; the demo needs little and is soon ready
-$(VENV)/.installed-%: pyproject.toml constraints.txt hatch_build.py
+$(VENV)/.installed-%: pyproject.toml constraints.txt .hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "hpcpipe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
@@ -44,7 +44,7 @@ test: venv slurm-packages lint wheel
 	$(BIN)/pytest
 
 demo: $(VENV)/.installed-demo
-	@PATH="$(CURDIR)/$(BIN):$$PATH" demo/run.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" launchers/demo.sh
 
 bench: venv
 	$(BIN)/python benchmarks/reshard.py $(BENCH)/reshard

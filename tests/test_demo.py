@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_demo_runs_and_checks_its_result(tmp_path):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        [ROOT / "demo" / "run.sh", tmp_path / "demo"],
+        [ROOT / "launchers" / "demo.sh", tmp_path / "demo"],
         env=os.environ | {"PATH": path},
         capture_output=True,
         text=True,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Reshard a few shards of real photos on this machine, look at the status, check the result.
-# `make demo` runs it. Everything goes to .demo, emptied first, or to another folder: run.sh DIR
+# `make demo` runs it. Everything goes to .demo, emptied first, or to another folder: demo.sh DIR
 set -euo pipefail
 folder=${1:-.demo}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -21,5 +21,5 @@ export HPCPIPE_RUNS=$folder/runs
 show python tests/data/make_shards.py "$folder" --shards 4 --samples 60
 show python -m hpcpipe stage=reshard stage.input="$folder/shards/*.tar" \
     stage.edits="$folder/edits" stage.output="$folder/out" launcher=local -m
-show python -m hpcpipe status
-show python demo/check.py "$folder"
+show python -m hpcpipe status "$folder/out"
+show python tests/data/check_demo.py "$folder"
