@@ -73,12 +73,12 @@ class Peak:
 def child_index(work: Path, out: Path, num_samples: int):
     import pyarrow.parquet  # noqa: F401
 
-    import hpcpipe.api
+    import hpcpipe.compose.api
     import hpcpipe.formats.sampletable
     import hpcpipe.runtime.worker
     import hpcpipe.stages.index
 
-    return lambda: hpcpipe.api.run(
+    return lambda: hpcpipe.compose.api.run(
         "index",
         input=str(work / "in"),
         output=str(out),
@@ -87,12 +87,12 @@ def child_index(work: Path, out: Path, num_samples: int):
 
 
 def child_ours(work: Path, out: Path, num_samples: int):
-    import hpcpipe.api
+    import hpcpipe.compose.api
     import hpcpipe.runtime.worker
     import hpcpipe.stages._repack
     import hpcpipe.stages.reshard
 
-    return lambda: hpcpipe.api.run(
+    return lambda: hpcpipe.compose.api.run(
         "reshard",
         index=str(work / "index"),
         output=str(out),

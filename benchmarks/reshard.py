@@ -74,7 +74,7 @@ def make_input(folder: Path, num_tars: int, num_samples: int) -> None:
 
 def hpcpipe_run(job: peers.Job, num_workers: int):
     """Compose and import; returns what is timed: plan, claims, journal, checksums and all."""
-    from hpcpipe.api import compose_run
+    from hpcpipe.compose.api import compose_run
     from hpcpipe.launch import here, start  # noqa: F401
     from hpcpipe.launch.pending import Pending, new_launch
     from hpcpipe.launch.prepare import prepare

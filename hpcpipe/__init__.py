@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpcpipe.api import RunResult, run
+    from hpcpipe.compose.api import RunResult, run
     from hpcpipe.errors import (
         BadInputError,
         ConfigError,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _EXPORTS = {
-    "hpcpipe.api": ("RunResult", "run"),
+    "hpcpipe.compose.api": ("RunResult", "run"),
     "hpcpipe.stage": ("Input", "Shard", "Stage"),
     "hpcpipe.errors": (
         "BadInputError",

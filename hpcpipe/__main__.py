@@ -1,4 +1,4 @@
-"""The command line: verbs and help by the standard library, the rest by Hydra in ``app.py``.
+"""The command line: verbs and help by the standard library, the rest by Hydra in ``compose``.
 
 Imports nothing heavy at module level; ``--help`` has to answer at once.
 """
@@ -75,7 +75,7 @@ def _dispatch(args: list[str]) -> int:
 
         sys.stdout.write(f"hpcpipe {hpcpipe.__version__}\n")
         return 0
-    from hpcpipe.app import main as compose_and_start
+    from hpcpipe.compose.app import main as compose_and_start
 
     return compose_and_start(args, VERBS)
 

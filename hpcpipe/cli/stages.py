@@ -2,7 +2,7 @@
 
 import argparse
 
-from hpcpipe import conf_files
+from hpcpipe.compose import conf_files
 
 
 def main(argv: list[str]) -> int:

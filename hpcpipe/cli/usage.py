@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Sequence
 
-from hpcpipe import conf_files
-from hpcpipe.convert import unknown_key
+from hpcpipe.compose import conf_files
+from hpcpipe.config.convert import unknown_key
 from hpcpipe.errors import ConfigError
 
 _HEAD = """\

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpcpipe.cli import text
-from hpcpipe.conf_files import hidden_main_config
+from hpcpipe.compose.conf_files import hidden_main_config
 from hpcpipe.errors import ConfigError, HpcPipeError
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options

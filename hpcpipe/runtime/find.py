@@ -4,7 +4,7 @@ import difflib
 from pathlib import Path
 
 from hpcpipe.config import RunOptions, load
-from hpcpipe.convert import build
+from hpcpipe.config.convert import build
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hpcpipe import conf_files
-from hpcpipe.convert import MISSING, field_types
+from hpcpipe.compose import conf_files
+from hpcpipe.config.convert import MISSING, field_types
 from hpcpipe.stage import Stage
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -55,7 +55,7 @@ def has_default(field: dataclasses.Field) -> bool:
 
 @pytest.mark.parametrize("file", STAGES, ids=name)
 def test_the_yaml_alone_makes_the_stage_but_for_what_is_required(file):
-    from hpcpipe.api import compose_run
+    from hpcpipe.compose.api import compose_run
 
     required = {key for key, value in values(file).items() if value == MISSING} | {"input"}
     config = compose_run(file.stem, **dict.fromkeys(required, "/data/x"))

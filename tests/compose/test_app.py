@@ -9,8 +9,8 @@ import pytest
 
 import hpcpipe
 from hpcpipe.__main__ import main
-from hpcpipe.api import compose_run
-from hpcpipe.app import compose, split_arguments
+from hpcpipe.compose.api import compose_run
+from hpcpipe.compose.app import compose, split_arguments
 from hpcpipe.config import Config
 from hpcpipe.errors import ConfigError, PlanError
 from hpcpipe.launch.start import Started
@@ -209,7 +209,7 @@ def test_a_bug_in_the_checks_is_not_taken_for_a_users_mistake(project, launcher,
     def broken(cfg: object, stage_name: str) -> Config:
         raise ValueError("inner")
 
-    monkeypatch.setattr("hpcpipe.app.from_omegaconf", broken)
+    monkeypatch.setattr("hpcpipe.compose.app.from_omegaconf", broken)
     assert main(["stage=lines", "stage.input=x"]) == 1
 
 

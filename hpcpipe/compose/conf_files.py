@@ -39,7 +39,7 @@ def main_dir() -> Path:
     Raises:
         Nothing.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parent / "conf"
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from hpcpipe import conf_files, hydra_errors
-from hpcpipe.app import Composed, register_search_path, start_all
-from hpcpipe.arguments import normalised
+from hpcpipe.compose import conf_files, hydra_errors
+from hpcpipe.compose.app import Composed, register_search_path, start_all
+from hpcpipe.compose.arguments import normalised
 from hpcpipe.config import Config, from_omegaconf
 from hpcpipe.errors import ConfigError
 

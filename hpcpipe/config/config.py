@@ -2,7 +2,7 @@
 
 `from_omegaconf` makes a `Config` of what Hydra composed; `load` makes the same one again of the
 ``config.yaml`` in a run directory, which is what workers do. Hydra itself is not needed here.
-Nothing below ``app.py`` sees an OmegaConf object.
+Nothing below ``compose`` sees an OmegaConf object.
 """
 
 import dataclasses
@@ -13,38 +13,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from hpcpipe import resolve, stored
-from hpcpipe.convert import MISSING, build, convert, convert_fields, field_types, unknown_key
-from hpcpipe.errors import ConfigError
-from hpcpipe.options import (
+from hpcpipe.config import resolve, stored
+from hpcpipe.config.convert import MISSING, build, convert, convert_fields, field_types, unknown_key
+from hpcpipe.config.options import (
     LAUNCHERS,
     Launcher,
-    LocalLauncher,
     Paths,
     Resources,
     RunOptions,
-    ScriptLauncher,
     Site,
-    SlurmLauncher,
     TopLevel,
 )
+from hpcpipe.errors import ConfigError
 from hpcpipe.stage import Stage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-__all__ = [
-    "Config",
-    "Launcher",
-    "LocalLauncher",
-    "Resources",
-    "RunOptions",
-    "ScriptLauncher",
-    "Site",
-    "SlurmLauncher",
-    "from_omegaconf",
-    "load",
-]
 
 T = TypeVar("T")
 

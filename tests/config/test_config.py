@@ -11,7 +11,7 @@ from tests.user_project import project
 
 __all__ = ["project"]
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hpcpipe import conf_files, hydra_errors
-from hpcpipe.arguments import MULTIRUN_FLAGS, split_arguments
+from hpcpipe.compose import conf_files, hydra_errors
+from hpcpipe.compose.arguments import MULTIRUN_FLAGS, split_arguments
 from hpcpipe.config import Config, from_omegaconf
 from hpcpipe.console import warn
 from hpcpipe.errors import ConfigError, HpcPipeError

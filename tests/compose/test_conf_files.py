@@ -1,4 +1,4 @@
-from hpcpipe.conf_files import OptionText, options, summary
+from hpcpipe.compose.conf_files import OptionText, options, summary
 
 TEXT = """\
 # @package _global_

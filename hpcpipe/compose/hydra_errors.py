@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from hpcpipe import conf_files
 from hpcpipe.cli.usage import unknown_choice
-from hpcpipe.convert import unknown_key
+from hpcpipe.compose import conf_files
+from hpcpipe.config.convert import unknown_key
 from hpcpipe.errors import ConfigError
 
 

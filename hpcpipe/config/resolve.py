@@ -15,7 +15,7 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from hpcpipe.convert import MISSING, field_types, union_arms
+from hpcpipe.config.convert import MISSING, field_types, union_arms
 from hpcpipe.errors import ConfigError
 from hpcpipe.stage import PATH, TUNING, Stage
 

@@ -6,9 +6,9 @@ Standard library only; most mistakes are answered here, before Hydra is imported
 import re
 from collections.abc import Mapping
 
-from hpcpipe import conf_files
 from hpcpipe.cli.usage import unknown_choice
-from hpcpipe.convert import unknown_key
+from hpcpipe.compose import conf_files
+from hpcpipe.config.convert import unknown_key
 from hpcpipe.errors import ConfigError
 
 MULTIRUN_FLAGS = ("-m", "--multirun")

@@ -1,0 +1,30 @@
+"""The configuration as everything below the command line sees it: typed, frozen, checked.
+
+``options.py`` has the records, ``config.py`` what a run is made of, ``convert.py`` the checks and
+their messages, ``resolve.py`` interpolations and paths, ``stored.py`` what goes to the disk.
+"""
+
+from hpcpipe.config.config import CONFIG_FILE, Config, from_omegaconf, load
+from hpcpipe.config.options import (
+    Launcher,
+    LocalLauncher,
+    Resources,
+    RunOptions,
+    ScriptLauncher,
+    Site,
+    SlurmLauncher,
+)
+
+__all__ = [
+    "CONFIG_FILE",
+    "Config",
+    "Launcher",
+    "LocalLauncher",
+    "Resources",
+    "RunOptions",
+    "ScriptLauncher",
+    "Site",
+    "SlurmLauncher",
+    "from_omegaconf",
+    "load",
+]
