@@ -151,6 +151,7 @@ def _parameters(pending: Pending, launcher: SlurmLauncher) -> dict[str, Any]:
         "array_parallelism": launcher.max_parallel or 1_000_000,
         "use_srun": False,
         "stderr_to_stdout": True,
+        "wckey": None,  # submitit's own default, which some sites refuse
         **own,
     }
     additional = {
@@ -158,7 +159,6 @@ def _parameters(pending: Pending, launcher: SlurmLauncher) -> dict[str, Any]:
         "signal": f"B:USR2@{SIGNAL_BEFORE_LIMIT_S}",
         **own_additional,
     }
-    parameters = {key: value for key, value in parameters.items() if value is not None}
     return {**parameters, "additional_parameters": additional}
 
 
