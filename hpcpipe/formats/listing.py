@@ -84,23 +84,25 @@ def stat_input(path: str) -> Input:
     return Input(path, stat.st_size, str(stat.st_mtime_ns))
 
 
-def ids_from_paths(inputs: Sequence[Input], suffixes: tuple[str, ...] = ()) -> list[str]:
+def ids_from_paths(
+    inputs: Sequence[Input], location: str | Sequence[str], suffixes: tuple[str, ...] = ()
+) -> list[str]:
     """Name shards after their files.
 
     Args:
         inputs: the files.
+        location: what they were listed by; it decides the names, so that files that are added
+            later do not change the names of those that were there.
         suffixes: endings to cut off, the longest that fits.
 
     Returns:
-        For each its path below the folder common to all, without suffix.
+        For each its path below the folder common to all that `location` can name, without suffix.
 
     Raises:
         PlanError: two files get the same id, or a name has an empty, ``.`` or ``..`` component.
     """
     names = [_below_root(item.path) for item in inputs]
-    low, high = (min(names), max(names)) if names else ("", "")
-    root = os.path.commonprefix([low, high]).rpartition("/")[0]  # noqa: RUF071
-    start = len(root) + 1 if root else 0
+    start = _root_length(names, [location] if isinstance(location, str) else location)
     endings = sorted(suffixes, key=len, reverse=True)
     owner: dict[str, str] = {}
     for item, name in zip(inputs, names, strict=True):
@@ -121,8 +123,29 @@ def ids_from_paths(inputs: Sequence[Input], suffixes: tuple[str, ...] = ()) -> l
     return list(owner)
 
 
+def _root_length(names: list[str], patterns: Sequence[str]) -> int:
+    """Characters before the part of a path that differs between what patterns can name."""
+    known = set(names)
+    folders = []
+    for pattern in patterns:
+        fixed = _below_root(_fixed_folder(pattern))
+        folders.append(fixed.rpartition("/")[0] if fixed in known else fixed)
+    ends = sorted(f"{folder}/" for folder in folders)
+    root = os.path.commonprefix([ends[0], ends[-1]]).rpartition("/")[0]  # noqa: RUF071
+    return len(root) + 1 if root else 0
+
+
+def _fixed_folder(pattern: str) -> str:
+    """The components of a location before the first that is a pattern."""
+    if not is_remote(pattern):
+        pattern = os.path.abspath(os.path.expanduser(pattern.removeprefix("file://")))
+        if os.path.lexists(pattern):
+            return pattern
+    return re.split(r"/[^/]*[*?\[{]", pattern, maxsplit=1)[0].rstrip("/")
+
+
 def _below_root(path: str) -> str:
-    return display(path).split("://", 1)[1] if is_remote(path) else path.lstrip("/")
+    return (display(path).split("://", 1)[1] if is_remote(path) else path).lstrip("/")
 
 
 def _natural_order() -> Any:

@@ -1,5 +1,6 @@
 """Making the plan of a run: listing inputs, checking output names, extending."""
 
+import dataclasses
 import fnmatch
 import os
 import tempfile
@@ -19,6 +20,7 @@ from hpcpipe.manifest.plan import Plan, plan_files, write_plan
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.context import artifact_path
+from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import collect_results, open_state
 from hpcpipe.stage import Input, Shard
 
@@ -94,7 +96,7 @@ def _fixed_part(pattern: str) -> str:
 
 def _complete_outputs(run: RunDir) -> set[str]:
     """Paths of a run's outputs, which must be complete."""
-    config = load(run.path)
+    config = dataclasses.replace(load(run.path), run=read_options(run))
     state, _ = open_state(run, config)
     counts = state.counts()
     allowed = config.run.max_failed_fraction * len(state.plan)

@@ -37,7 +37,7 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
         PlanError: no input, equal ids, no edits for any shard, or a bad keep list.
     """
     inputs = ctx.list_inputs(stage.input or [], SUFFIXES)
-    ids = ids_from_paths(inputs, SUFFIXES)
+    ids = ids_from_paths(inputs, stage.input or [], SUFFIXES)
     edits = _find_edits(stage.edits, ids) if stage.edits is not None else {}
     if stage.keep is not None:
         built = keys.build(stage.keep, stage.keep_field, ctx.artifact(KEEP_ARTIFACT))

@@ -56,7 +56,9 @@ class Index(Stage):
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each tar. Raises PlanError."""
         inputs = ctx.list_inputs(self.input, SUFFIXES)
-        for shard_id, item in zip(ids_from_paths(inputs, SUFFIXES), inputs, strict=True):
+        for shard_id, item in zip(
+            ids_from_paths(inputs, self.input, SUFFIXES), inputs, strict=True
+        ):
             yield Shard(shard_id, (item,), num_bytes=item.size_bytes)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:

@@ -103,22 +103,33 @@ def inputs(*paths):
     return [Input(path, 1) for path in paths]
 
 
-def test_ids_are_paths_below_the_common_folder():
-    assert ids_from_paths(inputs("/d/a/1.tar", "/d/b/1.tar.gz"), TAR) == ["a/1", "b/1"]
-    assert ids_from_paths(inputs("/d/a/1.tar"), TAR) == ["1"]
-    assert ids_from_paths(inputs("s3://b/k/1.tar", "s3://b/k/2.x.tar"), TAR) == ["1", "2.x"]
-    assert ids_from_paths(inputs("s3://b/1.tar", "/d/1.tar"), TAR) == ["b/1", "d/1"]
+@pytest.mark.parametrize(
+    ("location", "paths", "ids"),
+    [
+        ("/d/*/*", ["/d/a/1.tar", "/d/b/1.tar.gz"], ["a/1", "b/1"]),
+        ("/d/*/*", ["/d/a/1.tar"], ["a/1"]),  # the name it keeps when b/1.tar is added later
+        ("/d/{a,b}/*.tar", ["/d/a/1.tar"], ["a/1"]),
+        ("/d/a", ["/d/a/1.tar", "/d/a/2.tar"], ["1", "2"]),
+        (["/d/a", "/d/b/*"], ["/d/a/1.tar", "/d/b/2.tar"], ["a/1", "b/2"]),
+        ("/d/a/1.tar", ["/d/a/1.tar"], ["1"]),
+        (["/d/a/1.tar", "/d/b/1.tar"], ["/d/a/1.tar", "/d/b/1.tar"], ["a/1", "b/1"]),
+        ("s3://b/k/", ["s3://b/k/1.tar", "s3://b/k/2.x.tar"], ["1", "2.x"]),
+        (["s3://b/*", "/d"], ["s3://b/1.tar", "/d/1.tar"], ["b/1", "d/1"]),
+    ],
+)
+def test_ids_are_paths_below_what_the_location_fixes(location, paths, ids):
+    assert ids_from_paths(inputs(*paths), location, TAR) == ids
 
 
 def test_equal_ids_name_both_files():
     with pytest.raises(PlanError, match=r"/d/1.tar and /d/1.tar.gz would both be shard '1'"):
-        ids_from_paths(inputs("/d/1.tar", "/d/1.tar.gz"), TAR)
+        ids_from_paths(inputs("/d/1.tar", "/d/1.tar.gz"), "/d", TAR)
 
 
 @pytest.mark.parametrize("path", ["s3://b/x/../1.tar", "s3://b/x//1.tar"])
 def test_unsafe_ids_are_refused(path):
     with pytest.raises(PlanError, match="no shard can be named"):
-        ids_from_paths(inputs("s3://b/y/2.tar", path), TAR)
+        ids_from_paths(inputs("s3://b/y/2.tar", path), "s3://b", TAR)
 
 
 @pytest.fixture
