@@ -91,7 +91,27 @@ class Claims:
 
     def exists(self, block: str, attempt: int) -> bool:
         """Tell whether an attempt is taken, by anybody. Raises OSError."""
-        return os.path.exists(claim_path(self._folder, block, attempt))
+        try:
+            os.stat(claim_path(self._folder, block, attempt))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def holds(self, block: str, attempt: int) -> bool:
+        """Tell whether an attempt is this worker's and the last one taken.
+
+        Args:
+            block: block name.
+            attempt: the attempt's number.
+
+        Returns:
+            False where somebody has taken the next attempt, and where the claim is gone or
+            another's: the run directory was removed, and perhaps made anew, meanwhile.
+
+        Raises:
+            OSError: it cannot be told.
+        """
+        return self.read(block, attempt) == self._identity and not self.exists(block, attempt + 1)
 
     def read(self, block: str, attempt: int) -> bytes | None:
         """Read the identity of an attempt's owner.

@@ -110,6 +110,7 @@ class Plan:
             PlanError: a plan file is damaged.
             OSError: a plan file cannot be read.
         """
+        self._run_dir = run_dir
         self.ids: list[str] = []
         self.sizes = array("q")
         self.num_blocks = 0
@@ -119,8 +120,22 @@ class Plan:
         self._where = array("q")
         self._files = array("H")
         self._blocks: list[tuple[int, int, int]] = []  # first block, first index, end index
-        for path in plan_files(run_dir):
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Take in plan files that were added since.
+
+        Returns:
+            Whether there were any.
+
+        Raises:
+            PlanError: a plan file is damaged.
+            OSError: a plan file cannot be read.
+        """
+        num_known = len(self._maps)
+        for path in plan_files(self._run_dir)[num_known:]:
             self._read(path)
+        return len(self._maps) > num_known
 
     def _read(self, path: Path) -> None:
         first = len(self.ids)

@@ -57,7 +57,8 @@ class RunState:
                 case "closed":
                     self._end(event.block, event.attempt)
                 case "lost":
-                    self._lost.setdefault(event.block, {})[event.attempt] = event.host
+                    lost = self._lost.setdefault(event.block, {})
+                    lost[event.attempt] = min(event.host, lost.get(event.attempt, event.host))
                     self._end(event.block, event.attempt)
                 case "reset":
                     through = max(event.attempt, self._reset.get(event.shard, 0))

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from hpcpipe.errors import BadInputError, SetupError, is_environment_error
 from hpcpipe.formats.listing import stat_input
+from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime.context import ShardContext
 from hpcpipe.stage import Input, OutputFile, Shard, ShardStopped, Stage
 
@@ -68,23 +69,23 @@ def attempt_shard(
         outcome = Outcome("released")
     except AttemptLostError:
         outcome = Outcome("lost")
-    except SetupError:
+    except (KeyboardInterrupt, SetupError):
         raise
-    except Exception as error:
-        # A takeover removes our temporary files, which then looks like a failure of ours.
-        kind = _failure(error) if fence() else "lost"
-        outcome = Outcome(kind, error=error)
+    except BaseException as error:
+        # SystemExit and CancelledError, too, say that this shard failed, and nothing of others.
+        outcome = Outcome(_failure(error, fence), error=error)
     finally:
         _discard(ctx)
     return outcome._replace(seconds=time.monotonic() - started)
 
 
-def process_shard(stage: Stage, shard: Shard, ctx: ShardContext, state: Any) -> None:
+def process_shard(stage: Stage, plan: Plan, index: int, ctx: ShardContext, state: Any) -> None:
     """Process one shard after checking that its inputs are the planned ones.
 
     Args:
         stage: the stage.
-        shard: the shard.
+        plan: the plan; read again where an input changed, since it may have been extended.
+        index: the shard's position in it.
         ctx: its context.
         state: what the stage's setup made.
 
@@ -92,9 +93,18 @@ def process_shard(stage: Stage, shard: Shard, ctx: ShardContext, state: Any) -> 
         BadInputError: an input is missing, changed since planning, or at fault.
         Exception: whatever the stage raises.
     """
+    try:
+        _check_inputs(plan.shard(index))
+    except BadInputError:
+        if not plan.refresh():
+            raise
+        _check_inputs(plan.shard(index))
+    stage.process(plan.shard(index), ctx, state)
+
+
+def _check_inputs(shard: Shard) -> None:
     for planned in shard.inputs:
         _check_input(planned)
-    stage.process(shard, ctx, state)
 
 
 def _check_input(planned: Input) -> None:
@@ -107,7 +117,15 @@ def _check_input(planned: Input) -> None:
         )
 
 
-def _failure(error: Exception) -> Literal["failed", "environment"]:
+def _failure(
+    error: BaseException, fence: Callable[[], bool]
+) -> Literal["failed", "environment", "lost"]:
+    try:
+        # A takeover removes our temporary files, which then looks like a failure of ours.
+        if not fence():
+            return "lost"
+    except OSError:
+        return "environment"
     return "environment" if is_environment_error(error) else "failed"
 
 

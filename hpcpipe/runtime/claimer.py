@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_S = 300.0
 FIRST_POLL_S = 0.05
 _MISSES_BEFORE_REFRESH = 64
+_MAX_TAKEN_OVER = 16
+"""Blocks taken over at a time: the other workers see the same dead owners."""
 
 
 class Claim(NamedTuple):
@@ -94,6 +96,7 @@ class Claimer:
         self._not_before: dict[str, float] = {}
         self._owners: dict[tuple[str, int], Identity] = {}
         self._idle_since: float | None = None
+        self._num_misses = 0
 
     def claim(self, order: Callable[[], list[str]]) -> Iterator[Claim]:
         """Claim blocks until nothing is left to claim.
@@ -110,19 +113,15 @@ class Claimer:
         """
         blocks = order()
         while blocks:
-            left, num_claimed, misses = [], 0, 0
+            left, num_claimed = [], 0
             for block in blocks:
                 if self._should_stop():
                     return
                 claim = self._try(block)
                 if claim is not None:
-                    num_claimed, misses = num_claimed + 1, 0
+                    num_claimed += 1
                     self._idle_since = None
                     yield claim
-                else:
-                    misses += 1
-                    if misses % _MISSES_BEFORE_REFRESH == 0:
-                        self.refresh()
                 left.append(block)
             self.refresh()
             blocks = [block for block in left if self._pending(block)] or order()
@@ -135,19 +134,22 @@ class Claimer:
 
     def apply(self, events: Iterable[Event]) -> None:
         """Take in events, and hold blocks back that just failed. Raises nothing."""
-        now = time.monotonic()
+        now, events = time.monotonic(), list(events)
+        if any(event.event == "reset" for event in events):
+            self._state.plan.refresh()
         for event in events:
             self._state.apply((event,))
             block = self._state.block_name(event.shard) if event.event == "failed" else ""
             if event.event == "closed" and event.error:
                 block = event.block
             if block:
-                delay_s = min(self._waits.backoff_s * 2 ** (event.attempt - 1), MAX_BACKOFF_S)
+                doubled = 2.0 ** min(event.attempt - 1, 30)
+                delay_s = min(self._waits.backoff_s * doubled, MAX_BACKOFF_S)
                 self._not_before[block] = max(self._not_before.get(block, 0.0), now + delay_s)
 
     def fence(self, claim: Claim) -> bool:
-        """Tell whether an attempt is still this worker's: nobody has taken the next one."""
-        return not self._claims.exists(claim.block, claim.attempt + 1)
+        """Tell whether an attempt is still this worker's, and nobody's next. Raises OSError."""
+        return self._claims.holds(claim.block, claim.attempt)
 
     def _pending(self, block: str) -> list[str]:
         if block == FINALIZE:
@@ -161,17 +163,31 @@ class Claimer:
         if not pending or time.monotonic() < self._not_before.get(block, 0.0):
             return None
         attempt = self._state.next_attempt(block)
-        if (block, attempt) in self._owners or not self._claims.take(block, attempt):
+        if (block, attempt) in self._owners:
             return None
-        return Claim(block, attempt, pending)
+        if not self._claims.take(block, attempt):
+            self._num_misses += 1
+            if self._num_misses % _MISSES_BEFORE_REFRESH == 0:
+                self.refresh()
+            return None
+        if attempt > 1:
+            # Of the attempt before, its end may have been read earlier than what it finished.
+            self.refresh()
+            pending = self._pending(block)
+        # Each attempt begins at another shard, lest one that kills its worker hold up the others.
+        first = (attempt - 1) % max(len(pending), 1)
+        return Claim(block, attempt, pending[first:] + pending[:first]) if pending else None
 
     def _wait(self, blocks: list[str]) -> bool:
-        """Look at what holds the blocks up; False once there is nothing to wait for."""
+        """Look at what holds blocks up, and take over; False once there is nothing to wait for."""
         now = time.monotonic()
         self._idle_since = self._idle_since or now
         delayed = [block for block in blocks if now < self._not_before.get(block, 0.0)]
-        views = {self._look(block) for block in blocks if block not in delayed}
-        if "free" in views:
+        looks = {block: self._look(block) for block in blocks if block not in delayed}
+        views = set(looks.values())
+        if "stale" in views:
+            self._take_over([block for block, view in looks.items() if view == "stale"])
+        if views & {"free", "stale"}:
             return True
         beating = views == {"beating"}
         if beating and not self._waits.to_the_end:
@@ -191,25 +207,37 @@ class Claimer:
     def _look(self, block: str) -> str:
         attempt = self._state.next_attempt(block)
         owner = self._owner(block, attempt)
-        if owner is None:
-            return "free"
-        view = self._watch.check(owner)
-        if view != "stale":
-            return view
-        logger.warning(
-            "taking over block %s from %s on %s: attempt %d is lost",
-            *(block, owner.label, owner.node or owner.host, attempt),
+        return "free" if owner is None else self._watch.check(owner)
+
+    def _take_over(self, blocks: list[str]) -> None:
+        """Declare attempts of dead owners lost, unless they or somebody else has ended them."""
+        looked_at = {block: self._state.next_attempt(block) for block in blocks}
+        self.refresh()
+        num_lost = 0
+        for block, attempt in looked_at.items():
+            owner = self._owner(block, attempt)
+            is_ended = self._state.next_attempt(block) > attempt or not self._pending(block)
+            if owner is None or is_ended or self._claims.exists(block, attempt + 1):
+                continue
+            self._lose(block, attempt, owner)
+            num_lost += 1
+            if num_lost == _MAX_TAKEN_OVER:
+                return
+
+    def _lose(self, block: str, attempt: int, owner: Identity) -> None:
+        host = owner.node or owner.host
+        text = "taking over block %s from %s on %s: attempt %d is lost"
+        logger.warning(text, block, owner.label, host, attempt)
+        self._record(
+            Event(
+                event="lost",
+                attempt=attempt,
+                block=block,
+                owner=owner.name,
+                host=host,
+                at=time.time(),
+            )
         )
-        lost = Event(
-            event="lost",
-            attempt=attempt,
-            block=block,
-            owner=owner.name,
-            host=owner.node or owner.host,
-            at=time.time(),
-        )
-        self._record(lost)
-        return "free"
 
     def _owner(self, block: str, attempt: int) -> Identity | None:
         known = self._owners.get((block, attempt))
@@ -222,8 +250,9 @@ class Claimer:
             owner = msgspec.json.decode(data, type=Identity)
         except msgspec.DecodeError:
             # Written without links by a worker that died over it: its lease must run out.
+            # Not remembered: a live one may be about to write it.
             name = f"unreadable-{block}.{attempt}"
-            owner = Identity(
+            return Identity(
                 name=name, label=name, host="?", node="", machine="", pid=0, start_ticks=0
             )
         self._owners[block, attempt] = owner

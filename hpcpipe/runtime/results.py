@@ -48,10 +48,12 @@ def open_state(run: RunDir, config: Config) -> tuple[RunState, JournalReader]:
         PlanError: the plan is damaged.
         OSError: a file cannot be read.
     """
+    reader = JournalReader(run.journal)
+    # Before the plan, which then has every shard that the events speak of.
+    events = reader.read()
     plan = Plan(run.path, run.info.block_size)
     state = RunState(plan, config.run.max_attempts, config.run.max_lost)
-    reader = JournalReader(run.journal)
-    state.apply(event for _, event in reader.read())
+    state.apply(event for _, event in events)
     return state, reader
 
 

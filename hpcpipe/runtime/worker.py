@@ -161,6 +161,8 @@ class Worker:
                 return
             for claim in self._claimer.claim(self._finalize_order):
                 self._do_block(claim)
+                if not self._wants_finalize():
+                    break
             if not self._order():
                 return
 
@@ -250,11 +252,16 @@ class Worker:
         assert index is not None
         ctx = ShardContext(shard_id, *common)
         self._ctx = ctx
-        shard = self._state.plan.shard(index)
-        return lambda: process_shard(self._stage, shard, ctx, self._stage_state)
+        return lambda: process_shard(self._stage, self._state.plan, index, ctx, self._stage_state)
 
     def _finalize(self, ctx: FinalizeContext) -> None:
         """Re-verify what more than one attempt may have written, then finalize."""
+        # Shards that were added or reset before the claim was taken; who does either later sees
+        # the claim and resets it.
+        self._claimer.refresh()
+        self._state.plan.refresh()
+        if not self._wants_finalize():
+            raise ShardStopped
         if not type(self._stage).deterministic and self._reset_mismatches(ctx):
             raise ShardStopped
         self._stage.finalize(ctx)

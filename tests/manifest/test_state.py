@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +107,11 @@ EVENTS = st.one_of(
     st.builds(lost, st.sampled_from("0123"), st.integers(1, 4), st.sampled_from(["n1", "n2"])),
     st.builds(reset, st.sampled_from(IDS), st.integers(1, 4)),
 )
+
+
+def test_one_lost_attempt_counts_for_one_host_whatever_order_it_is_told_in(plan):
+    events = [lost("0", 1, "n1"), lost("0", 1, "n2"), lost("0", 2, "n1")]
+    assert {state(plan, *order).status("a") for order in permutations(events)} == {"pending"}
 
 
 @given(st.lists(EVENTS, max_size=20).flatmap(lambda e: st.tuples(st.just(e), st.permutations(e))))

@@ -160,6 +160,8 @@ def test_results_that_another_attempt_may_have_written_are_verified_and_redone(t
     assert run_here(toy_config(tmp_path, "loose")).exit_code == 0
     assert out(config, "a") == "hello FLAKY 2"
     assert [e.shard for e in events_of(started.run_dir, "reset")] == ["a"]
+    ends = [e.shard for e in events_of(started.run_dir, "done") if e.shard in ("a", FINALIZE)]
+    assert ends[-1] == FINALIZE
 
 
 def worker_process(folder, **values):

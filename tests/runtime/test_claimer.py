@@ -1,0 +1,179 @@
+import errno
+import os
+
+import msgspec
+import pytest
+
+from hpcpipe.launch.prepare import prepare
+from hpcpipe.manifest.claims import Claims, claim_path
+from hpcpipe.manifest.heartbeat import own_identity
+from hpcpipe.manifest.journal import Event, JournalReader, JournalWriter
+from hpcpipe.runtime.claimer import Claimer, Waits
+from hpcpipe.runtime.results import open_state
+from tests.toys.runs import toy_config, write_inputs
+
+WAITS = Waits(linger_s=0.0, poll_s=0.01, backoff_s=0.001, to_the_end=False)
+
+
+class Watch:
+    """Says of every owner what it is told to say, after doing what it is told to do."""
+
+    def __init__(self):
+        self.view, self.meanwhile = "stale", lambda: None
+        self.asked = []
+
+    def check(self, owner):
+        self.asked.append(owner.name)
+        self.meanwhile()
+        return self.view
+
+
+class Peer:
+    """A worker's view of a run, driven by hand."""
+
+    def __init__(self, run, config, name):
+        self.identity = own_identity(name, name, 1)
+        path = run.workers / f"{name}.json"
+        path.write_bytes(msgspec.json.encode(self.identity))
+        self.journal = JournalWriter(run.journal / f"{name}.jsonl")
+        self.state, self.reader = open_state(run, config)
+        self.num_reads = 0
+        self.watch = Watch()
+        self.claims = Claims(run.claims, path)
+        self.claimer = Claimer(
+            self.state, self, self.claims, self.watch, WAITS, name, self.record, lambda: False
+        )
+
+    def read(self):
+        self.num_reads += 1
+        return self.reader.read()
+
+    def record(self, event):
+        self.journal.write(event)
+        self.claimer.apply((event,))
+
+    def order(self):
+        blocks = {self.state.plan.block_of(index) for index in self.state.pending()}
+        return [str(block) for block in sorted(blocks)]
+
+    def claim(self):
+        return next(self.claimer.claim(self.order), None)
+
+
+@pytest.fixture
+def run(tmp_path):
+    write_inputs(tmp_path, a="one", b="two", c="three", d="four")
+    return prepare(toy_config(tmp_path))[0]
+
+
+@pytest.fixture
+def config(tmp_path):
+    return toy_config(tmp_path)
+
+
+def finish_all(peer, *shards):
+    for shard in shards:
+        peer.record(Event("done", 1, shard))
+
+
+def test_what_a_dead_owner_finished_last_is_not_done_again(run, config):
+    one, two = Peer(run, config, "one"), Peer(run, config, "two")
+    assert [one.claims.take(str(block), 1) for block in range(4)] == [True] * 4
+    finish_all(one, "a", "b", "c")
+    # It finishes the last shard and ends just when the other one looks at it.
+    two.watch.meanwhile = lambda: two.state.is_done("d") or one.journal.write(Event("done", 1, "d"))
+    assert two.claim() is None
+    assert [event.event for _, event in JournalReader(run.journal).read()] == ["done"] * 4
+
+
+def test_what_was_finished_before_the_attempt_is_not_done_again(run, config):
+    one, two = Peer(run, config, "one"), Peer(run, config, "two")
+    one.claims.take("0", 1)
+    # The end of the first attempt was read from a third worker's journal before the first one's.
+    two.claimer.apply([Event("lost", 1, block="0", host="n1")])
+    one.journal.write(Event("done", 1, "a"))
+    assert two.claim().shards == ["b"]
+
+
+def test_each_attempt_on_a_block_begins_at_another_shard(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcpipe.launch.prepare.MAX_BLOCKS", 1)
+    write_inputs(tmp_path, a="one", b="two", c="three")
+    config = toy_config(tmp_path)
+    peer = Peer(prepare(config)[0], config, "one")
+    begun = []
+    for attempt in range(1, 5):
+        begun.append(peer.claim().shards)
+        peer.record(Event("closed", attempt, block="0"))
+    assert begun == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
+
+
+def test_a_claim_that_is_being_written_is_not_taken_for_a_dead_one(run, config):
+    one, two = Peer(run, config, "one"), Peer(run, config, "two")
+    for block in ("1", "2", "3"):
+        one.claims.take(block, 1)
+    path = claim_path(run.claims, "0", 1)
+    path.touch()
+    two.watch.view = "beating"
+    assert two.claim() is None
+    assert "unreadable-0.1" in two.watch.asked
+    path.write_bytes(msgspec.json.encode(one.identity))
+    two.watch.asked.clear()
+    assert two.claim() is None
+    assert set(two.watch.asked) == {"one"}
+
+
+def test_journals_are_not_read_again_for_blocks_that_are_known_to_be_done(tmp_path):
+    write_inputs(tmp_path, **{f"s{n:03d}": "x" for n in range(400)})
+    config = toy_config(tmp_path)
+    run = prepare(config)[0]
+    one, two = Peer(run, config, "one"), Peer(run, config, "two")
+    blocks = two.order()
+    one.claimer.apply(())
+    finish_all(one, *(f"s{n:03d}" for n in range(399)))
+    for block in range(399):
+        one.claims.take(str(block), 1)
+    claims = two.claimer.claim(lambda: blocks)
+    assert next(claims).shards == ["s399"]
+    assert two.num_reads == 1
+
+
+def test_a_shard_with_very_many_attempts_can_still_be_held_back(run, config):
+    peer = Peer(run, config, "one")
+    peer.claimer.apply([Event("failed", 5000, "a", error="x")])
+    assert peer.claim().shards == ["b"]
+
+
+def test_the_fence_holds_where_it_cannot_be_told(run, config, monkeypatch):
+    peer = Peer(run, config, "one")
+    claim = peer.claim()
+    assert peer.claimer.fence(claim)
+    real = os.stat
+
+    def fail(path, *args, **kwargs):
+        if str(path).endswith(".2"):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(OSError, match="Stale"):
+        peer.claimer.fence(claim)
+
+
+def test_a_claim_in_a_run_directory_made_anew_is_not_ours(run, config):
+    peer = Peer(run, config, "one")
+    claim = peer.claim()
+    path = claim_path(run.claims, claim.block, claim.attempt)
+    path.unlink()
+    assert not peer.claimer.fence(claim)
+    path.write_text('{"name":"somebody else"}')
+    assert not peer.claimer.fence(claim)
+
+
+def test_shards_added_while_it_works_are_seen_with_the_resets_that_follow(run, config, tmp_path):
+    peer = Peer(run, config, "one")
+    write_inputs(tmp_path, a="other", e="five")
+    prepare(toy_config(tmp_path, extend=True))
+    finish_all(peer, "a", "b", "c", "d")
+    peer.claimer.refresh()
+    assert [peer.state.plan.ids[index] for index in peer.state.pending()] == ["e"]
+    assert peer.state.plan.shard(0).inputs[0].size_bytes == 5
