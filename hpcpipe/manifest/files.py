@@ -10,6 +10,11 @@ def nonce() -> str:
     return secrets.token_hex(4)
 
 
+def printable(text: str) -> str:
+    """Write bytes that were no UTF-8 (surrogates in file names) as escapes. Raises nothing."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def fsync_dir(path: Path) -> None:
     """Make the names in a folder durable; some filesystems refuse that, and are left to it.
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from hpcpipe.manifest.files import write_new
+from hpcpipe.manifest.files import printable, write_new
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class Heartbeat:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.update(state="ended", shard="", note=note)
+        self.update(state="ended", shard="", note=printable(note))
         self._write()
 
     def _run(self) -> None:

@@ -138,7 +138,7 @@ class ShardContext:
 
     def progress(self, num_samples: int) -> None:
         """Say how many samples of this shard are done; holds off ``shard_timeout_s``."""
-        self.num_samples = num_samples
+        self.num_samples = int(num_samples)
         self.progress_at = time.monotonic()
 
     def artifact(self, name: str) -> Path:

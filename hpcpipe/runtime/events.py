@@ -1,9 +1,19 @@
 """The journal lines a worker writes about its attempts."""
 
+import logging
+import math
+from numbers import Integral
+
 from hpcpipe.errors import BadInputError, ConfigError
+from hpcpipe.manifest.files import printable
 from hpcpipe.manifest.journal import Event
 from hpcpipe.runtime.attempt import Outcome
 from hpcpipe.runtime.claimer import Claim
+
+logger = logging.getLogger(__name__)
+
+MAX_ERROR_CHARS = 4000
+_MAX_INT = (1 << 63) - 1
 
 
 def done_event(claim: Claim, shard_id: str, outcome: Outcome) -> Event:
@@ -14,7 +24,7 @@ def done_event(claim: Claim, shard_id: str, outcome: Outcome) -> Event:
         shard=shard_id,
         seconds=round(outcome.seconds, 3),
         outputs=outcome.outputs,
-        stats=outcome.stats,
+        stats=_plain_stats(outcome.stats),
     )
 
 
@@ -25,7 +35,7 @@ def failed_event(claim: Claim, shard_id: str, error: BaseException, seconds: flo
         attempt=claim.attempt,
         shard=shard_id,
         seconds=round(seconds, 3),
-        error=str(error) or type(error).__name__,
+        error=_error_text(error) or type(error).__name__,
         error_class=type(error).__name__,
         final=isinstance(error, BadInputError | ConfigError),
     )
@@ -48,6 +58,23 @@ def closed_event(claim: Claim, error: BaseException | None) -> Event:
         event="closed",
         attempt=claim.attempt,
         block=claim.block,
-        error=str(error) if error else "",
+        error=_error_text(error) if error else "",
         error_class=type(error).__name__ if error else "",
     )
+
+
+def _error_text(error: BaseException) -> str:
+    text = printable(str(error))
+    return text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]} ..."
+
+
+def _plain_stats(stats: dict[str, int | float]) -> dict[str, int | float]:
+    """Counters as JSON can say them: numpy's numbers, too, and nothing that is no number."""
+    plain: dict[str, int | float] = {}
+    for name, number in stats.items():
+        value = int(number) if isinstance(number, Integral) else float(number)
+        if not math.isfinite(value):
+            logger.warning("counter %s is %s and is left out", name, value)
+            continue
+        plain[printable(name)] = value if abs(value) <= _MAX_INT else float(value)
+    return plain

@@ -82,7 +82,7 @@ class StagedFile:
         self._size_bytes = 0
         self._buffer = memoryview(bytearray())
         self._num_buffered = 0
-        self.fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self.fd = os.open(temp, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Append bytes.
@@ -179,7 +179,7 @@ class StagedFile:
             path=self.name,
             size_bytes=self._size_bytes,
             checksum=f"{self._algorithm}:{self._hasher.hexdigest()}",
-            num_samples=self.num_samples,
+            num_samples=None if self.num_samples is None else int(self.num_samples),
         )
 
 
@@ -227,8 +227,9 @@ class OutputFolder:
         if final.parent not in self._made:
             final.parent.mkdir(parents=True, exist_ok=True)
             self._made.add(final.parent)
-        for older in range(1, attempt):
-            temp_path(final, older).unlink(missing_ok=True)
+        # Of this number, too: an older run's worker may still write to it.
+        for number in range(1, attempt + 1):
+            temp_path(final, number).unlink(missing_ok=True)
         return StagedFile(name, temp_path(final, attempt), self._checksum)
 
     def publish(self, files: list[StagedFile], fence: Callable[[], None]) -> None:

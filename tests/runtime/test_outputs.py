@@ -120,3 +120,25 @@ def test_a_rename_that_failed_is_a_failure(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(os, "rename", rename)
     with pytest.raises(OSError, match=r"Input/output"):
         folder.publish([file], still_ours)
+
+
+def test_a_file_is_never_shared_with_an_older_runs_worker(tmp_path, folder):
+    old = folder.stage("a", 1, tmp_path)
+    old.write(b"of a run that was removed while its worker went on")
+    new = folder.stage("a", 1, tmp_path)
+    new.write(b"whole")
+    folder.publish([new], still_ours)
+    old.flush()
+    assert (tmp_path / "out" / "a").read_bytes() == b"whole"
+    old.close(sync=False)
+
+
+def test_links_planted_under_a_temporary_name_are_not_followed(tmp_path, folder):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "precious").write_text("precious")
+    temp_path(tmp_path / "out" / "a", 1).symlink_to(tmp_path / "precious")
+    file = folder.stage("a", 1, tmp_path)
+    file.write(b"x")
+    folder.publish([file], still_ours)
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert not (tmp_path / "out" / "a").is_symlink()
