@@ -8,8 +8,8 @@ from hpcpipe.console import plural
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.changes import reset_shards, retake_inputs
 from hpcpipe.runtime.find import read_options
-from hpcpipe.runtime.planning import reset_shards
 from hpcpipe.runtime.summary import Observer
 from hpcpipe.runtime.workers import read_workers
 
@@ -42,8 +42,11 @@ def main(argv: list[str]) -> int:
         print("no shard is quarantined, nothing to retry")
         return 0
     num_done = sum(map(state.is_done, ids))
+    num_changed = retake_inputs(run, state, ids)
     reset_shards(run, state, ids)
     print(f"reset      {plural(len(ids), 'shard')}" + _what(num_done, is_finalize_failed))
+    if num_changed:
+        print(f"inputs     of {plural(num_changed, 'shard')} changed, taken as they are now")
     views = [v for v in read_workers(run, options.lease_s) if v.state == "running"]
     if views:
         at_hand = {view.beat.shard for view in views}.intersection(ids)

@@ -11,9 +11,9 @@ from hpcpipe.console import plural
 from hpcpipe.formats.remote import display
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.changes import reset_shards
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.outputs import OutputFolder
-from hpcpipe.runtime.planning import reset_shards
 from hpcpipe.runtime.results import Finding, check_outputs_in_threads, collect_results
 from hpcpipe.runtime.summary import Observer
 from hpcpipe.stage import ShardResult

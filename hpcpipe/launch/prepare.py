@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 import hpcpipe
 from hpcpipe.config import CONFIG_FILE, Config
+from hpcpipe.console import plural
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.marker import Marker, read_marker, write_marker
 from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, is_run_dir
-from hpcpipe.runtime.planning import check_output_names, extend_plan, planned
+from hpcpipe.runtime.changes import extend_plan
+from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.planning import check_output_names, planned
+from hpcpipe.runtime.results import check_outputs, collect_results, open_state
 from hpcpipe.stage import Shard, Stage
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ def prepare(config: Config) -> tuple[RunDir, str]:
     run = RunDir(path)
     if run.info.fingerprint != config.fingerprint:
         raise _mismatch(f"run directory {path}", config, path)
+    if read_marker(run.info.output, config.stage_name) is None:
+        _restore_output(run, config)
     if config.extend:
         num_new, num_changed = extend_plan(run, config)
         return run, f"extended by {num_new} new shards, {num_changed} changed"
@@ -73,6 +77,21 @@ def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
             "leave run_dir out to go on with that run"
         )
     return owner
+
+
+def _restore_output(run: RunDir, config: Config) -> None:
+    """The output folder's marker is gone: go on only if the recorded outputs are still there."""
+    state, _ = open_state(run, config)
+    results = collect_results(run, state).values()
+    folder = OutputFolder(run.info.output, config.run.checksum)
+    gone = sum(1 for _ in check_outputs(folder, results, deep=False))
+    if gone:
+        raise RunMismatchError(
+            f"{plural(gone, 'output')} that run {run.path} recorded are gone from "
+            f"{run.info.output} or changed. To have them made again: "
+            f"python -m hpcpipe verify {run.path} --requeue, then this command"
+        )
+    _write_marker(run.info.output, _marker(config, run.path), overwrite=False)
 
 
 def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
@@ -148,25 +167,24 @@ def _info(config: Config, num_shards: int) -> RunInfo:
 
 def _claim_output(config: Config, new: NewRunDir, *, adopt: bool) -> None:
     """Write the output folder's marker, which also shows that the folder can be written."""
-    marker = Marker(
-        FORMAT_VERSION,
-        config.stage_name,
-        str(new.final),
-        config.run_name,
-        config.fingerprint,
-    )
-    output = config.output
-    if not config.output_given:
-        output = str(new.path / "out")
-        marker = msgspec.structs.replace(marker, run_dir=os.pardir)
+    marker = _marker(config, new.final)
+    output = config.output if config.output_given else str(new.path / "out")
+    if not _write_marker(output, marker, overwrite=adopt):
+        other = read_marker(output, config.stage_name)
+        if other is not None and other.fingerprint != config.fingerprint:
+            raise RunMismatchError(f"stage.output {output} was just taken by another run")
+
+
+def _marker(config: Config, run_dir: Path) -> Marker:
+    owner = str(run_dir) if config.output_given else os.pardir
+    return Marker(FORMAT_VERSION, config.stage_name, owner, config.run_name, config.fingerprint)
+
+
+def _write_marker(output: str, marker: Marker, *, overwrite: bool) -> bool:
     try:
-        written = write_marker(output, marker, overwrite=adopt)
+        return write_marker(output, marker, overwrite=overwrite)
     except OSError as error:
         hint = "" if is_remote(output) else " (a path of a shared filesystem is needed)"
         raise ConfigError(
             f"stage.output {output} cannot be written: {error.strerror or error}{hint}"
         ) from error
-    if not written:
-        other = read_marker(output, config.stage_name)
-        if other is not None and other.fingerprint != config.fingerprint:
-            raise RunMismatchError(f"stage.output {output} was just taken by another run")

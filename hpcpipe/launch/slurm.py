@@ -30,25 +30,36 @@ QUEUE_POLL_S = 10.0
 _TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")
 
 
-def check_available() -> None:
-    """Make sure that jobs can be submitted from here.
+def check_available() -> int:
+    """Make sure that jobs can be submitted from here, before anything is made.
+
+    Returns:
+        Largest number of tasks the cluster takes in one array.
 
     Raises:
-        LaunchError: there is no sbatch.
+        LaunchError: there is no sbatch, or SLURM does not answer.
     """
     if shutil.which("sbatch") is None or shutil.which("srun") is None:
         raise LaunchError(
             "there is no sbatch on this machine: launch on a login node of the cluster, "
             "or start workers on this machine with launcher=local -m"
         )
+    try:
+        return squeue.max_array_size()
+    except LaunchError as error:
+        raise LaunchError(
+            f"SLURM does not answer: {error}\nIs this a login node of the cluster, and is "
+            "SLURM_CONF right? launcher=local -m starts workers on this machine without SLURM"
+        ) from error
 
 
-def launch(pending: Pending, launcher: SlurmLauncher) -> None:
+def launch(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> None:
     """Submit the workers that are missing.
 
     Args:
         pending: the run.
         launcher: how many workers, and options for submitit.
+        max_array_size: largest number of tasks in one array.
 
     Raises:
         LaunchError: sbatch refused; its words are in the message, and nothing is queued.
@@ -58,7 +69,7 @@ def launch(pending: Pending, launcher: SlurmLauncher) -> None:
     arrays = [old.array_job for old in run.read_launches() if old.array_job]
     num_live = squeue.num_live_tasks(arrays)
     wanted = num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
-    num_missing = min(wanted - num_live, squeue.max_array_size())
+    num_missing = min(wanted - num_live, max_array_size)
     if num_missing <= 0:
         say(f"workers    {num_live} are queued or running already, none were added")
     else:

@@ -10,7 +10,7 @@ from hpcpipe.launch.pending import Pending, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.results import open_state
-from hpcpipe.runtime.summary import exit_code
+from hpcpipe.runtime.summary import Observer, exit_code
 
 
 class Started(NamedTuple):
@@ -41,8 +41,9 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         HpcPipeError: it could not be started; the message says why.
         KeyboardInterrupt: interrupted; the run can be resumed.
     """
+    max_array_size = 0
     if mode == "submit" and isinstance(config.launcher, SlurmLauncher):
-        slurm.check_available()
+        max_array_size = slurm.check_available()
     run, how = prepare(config)
     state, reader = open_state(run, config)
     code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
@@ -57,7 +58,7 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     if isinstance(config.launcher, LocalLauncher):
         return Started(run.path, report(pending, local.launch(pending, config.launcher)))
     if isinstance(config.launcher, SlurmLauncher):
-        slurm.launch(pending, config.launcher)
+        slurm.launch(pending, config.launcher, max_array_size)
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
@@ -86,10 +87,14 @@ def report(pending: Pending, code: int) -> int:
         OSError: the run directory cannot be read.
     """
     run = pending.run
-    state, _ = open_state(run, pending.config)
-    number = state.counts(pending.config.limit)
+    observer = Observer(run, pending.config.run)
+    stats = observer.summarize().stats
+    number = observer.state.counts(pending.config.limit)
     rest = ", ".join(f"{number[k]:,} {k}" for k in ("quarantined", "pending") if number[k])
     say(f"result     {_result(code)}: {number['done']:,} done{', ' + rest if rest else ''}")
+    counted = [f"{name} {value:,}" for name, value in stats.items() if value]
+    if counted:
+        say(f"counted    {', '.join(counted)}")
     if code:
         say(f"look       python -m hpcpipe status {show(run.path)}")
     return code

@@ -113,7 +113,7 @@ def _check_input(planned: Input) -> None:
         raise BadInputError(
             f"{planned.path} changed since the plan was made "
             f"({planned.size_bytes} bytes then, {now.size_bytes} now). "
-            "Put the old file back and retry, or launch again with extend=true to redo it"
+            "If it is right as it is now: hpcpipe retry RUN, then launch again"
         )
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from hpcpipe.cli.retry import main as retry
+from hpcpipe.cli.verify import main as verify
 from hpcpipe.errors import ConfigError, PlanError, RunMismatchError, UpstreamIncompleteError
 from tests.toys.runs import events_of, run_here, toy_config, write_inputs
 
@@ -157,3 +159,64 @@ def test_nothing_is_planned_twice_when_two_commands_make_the_same_run(inputs):
     config = toy_config(inputs)
     first, second = run_here(config), run_here(config)
     assert first.run_dir == second.run_dir == Path(config.run_dir)
+
+
+def test_a_run_never_overwrites_its_own_input(inputs):
+    for name in ("a", "b"):
+        (inputs / "in" / f"{name}.txt").rename(inputs / "in" / f"{name}.out")
+    (inputs / "link").symlink_to(inputs / "in")
+    for output in ("in", "link"):
+        for adopt in (False, True):
+            config = toy_config(inputs, stage__output=str(inputs / output), adopt=adopt)
+            with pytest.raises(RunMismatchError, match=r"overwrite its own input|exists already"):
+                run_here(config)
+    with pytest.raises(RunMismatchError, match=r"overwrite its own input .*in/a\.out"):
+        run_here(toy_config(inputs, stage__output=str(inputs / "link"), adopt=True))
+    assert (inputs / "in" / "a.out").read_text() == "one"
+
+
+def test_an_output_folder_that_was_removed_is_noticed_and_made_again(inputs):
+    config = toy_config(inputs, stage__output=str(inputs / "out"))
+    first = run_here(config)
+    shutil.rmtree(inputs / "out")
+    with pytest.raises(RunMismatchError, match=r"2 outputs .* are gone .*verify .* --requeue"):
+        run_here(config)
+    assert verify([str(first.run_dir), "--requeue"]) == 3
+    assert run_here(config).exit_code == 0
+    assert (inputs / "out" / "a.out").read_text() == "hello ONE"
+    assert run_here(toy_config(inputs, stage__output=str(inputs / "out"))).run_dir == first.run_dir
+
+
+def test_files_that_a_run_did_not_make_are_left_out_aloud(inputs, capsys):
+    output = inputs / "out"
+    run_here(toy_config(inputs, stage__output=str(output)))
+    (output / "stray.out").write_text("stray")
+    run_here(toy_config(inputs, stage__input=str(output / "*.out")))
+    assert "left out: 1 file among the outputs of run" in capsys.readouterr().err
+
+
+def test_a_run_that_writes_into_the_input_folder_does_not_hide_the_inputs(inputs):
+    run_here(toy_config(inputs, stage__output=str(inputs / "in")))
+    started = run_here(toy_config(inputs, stage__input=str(inputs / "in" / "*.txt"), run_name="x"))
+    assert sorted(e.shard for e in events_of(started.run_dir, "done")) == ["a", "b"]
+
+
+def test_an_input_that_was_mended_is_done_after_a_retry(inputs):
+    write_inputs(inputs, b="bad")
+    config = toy_config(inputs)
+    first = run_here(config)
+    assert first.exit_code == 3
+    write_inputs(inputs, b="mended")
+    assert retry([str(first.run_dir)]) == 0
+    assert run_here(config).exit_code == 0
+    assert (first.run_dir / "out" / "b.out").read_text() == "hello MENDED"
+
+
+def test_the_result_says_what_was_counted(inputs, capsys):
+    run_here(toy_config(inputs))
+    assert "counted    samples_in 2" in capsys.readouterr().out
+
+
+def test_a_listing_error_names_the_option(inputs):
+    with pytest.raises(PlanError, match=r"stage\.input: .*/nope"):
+        run_here(toy_config(inputs, stage__input=str(inputs / "nope")))

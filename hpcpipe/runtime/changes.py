@@ -1,0 +1,136 @@
+"""Changing a run that exists: new inputs, changed inputs, shards to be done again."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from hpcpipe.config import Config
+from hpcpipe.errors import BadInputError, ConfigError, RunMismatchError
+from hpcpipe.formats.listing import stat_input
+from hpcpipe.manifest.claims import last_attempts
+from hpcpipe.manifest.files import fsync_dir, nonce
+from hpcpipe.manifest.journal import FINALIZE, Event, JournalWriter
+from hpcpipe.manifest.plan import Plan, plan_files, write_plan
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.planning import planned
+from hpcpipe.runtime.results import open_state
+from hpcpipe.stage import Shard
+
+
+def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
+    """Take in inputs that are new or changed since the run was planned.
+
+    Args:
+        run: the run.
+        config: its config.
+
+    Returns:
+        (number of new shards, number of shards to be redone because their inputs changed).
+
+    Raises:
+        ConfigError: the stage's plan cannot be extended.
+        PlanError: the plan cannot be made.
+        RunMismatchError: somebody else extended the run at the same time.
+        OSError: the run directory cannot be written.
+    """
+    if not config.stage.extendable:
+        raise ConfigError(
+            "extend=true: new inputs would change every shard of this plan; make a new run "
+            "(another run_name and output)"
+        )
+    state, _ = open_state(run, config)
+    with tempfile.TemporaryDirectory(prefix="hpcpipe-plan-") as unused_artifacts:
+        shards = list(_news(state.plan, planned(config, Path(unused_artifacts))))
+    if not shards:
+        return 0, 0
+    _add_plan(run, shards)
+    changed = [shard.id for shard in shards if state.plan.index(shard.id) is not None]
+    reset_shards(run, state, changed)
+    return len(shards) - len(changed), len(changed)
+
+
+def _news(plan: Plan, shards: Iterator[Shard]) -> Iterator[Shard]:
+    for shard in shards:
+        index = plan.index(shard.id)
+        if index is None or plan.shard(index) != shard:
+            yield shard
+
+
+def retake_inputs(run: RunDir, state: RunState, shard_ids: Iterable[str]) -> int:
+    """Take the inputs of shards as they are now, where they changed since they were planned.
+
+    Args:
+        run: the run.
+        state: its state.
+        shard_ids: the shards.
+
+    Returns:
+        Number of shards whose inputs changed.
+
+    Raises:
+        RunMismatchError: somebody else changed the run at the same time.
+        OSError: the run directory cannot be written.
+    """
+    indexes = [state.plan.index(shard_id) for shard_id in shard_ids]
+    shards = [state.plan.shard(index) for index in indexes if index is not None]
+    pairs = zip(shards, map(_as_it_is_now, shards), strict=True)
+    changed = [now for before, now in pairs if now != before]
+    if changed:
+        _add_plan(run, changed)
+    return len(changed)
+
+
+def _as_it_is_now(shard: Shard) -> Shard:
+    try:
+        inputs = tuple(stat_input(item.path) for item in shard.inputs)
+    except BadInputError:
+        return shard  # still missing: the next attempt says so
+    if inputs == shard.inputs:
+        return shard
+    num_bytes = sum(item.size_bytes for item in inputs) if shard.num_bytes is not None else None
+    return msgspec.structs.replace(shard, inputs=inputs, num_bytes=num_bytes)
+
+
+def _add_plan(run: RunDir, shards: list[Shard]) -> None:
+    final = run.path / f"plan-{len(plan_files(run.path)) + 1:04d}.jsonl"
+    temp = run.path / f".{final.name}.{nonce()}"
+    try:
+        write_plan(temp, shards)
+        os.link(temp, final)
+    except FileExistsError:
+        raise RunMismatchError(
+            f"{run.path} was just extended by somebody else: try again"
+        ) from None
+    finally:
+        temp.unlink(missing_ok=True)
+    fsync_dir(run.path)
+
+
+def reset_shards(run: RunDir, state: RunState, shard_ids: list[str]) -> None:
+    """Make shards pending again, whatever became of them, and finalize with them.
+
+    Args:
+        run: the run.
+        state: its state.
+        shard_ids: the shards.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        OSError: the journal cannot be written.
+    """
+    writer = JournalWriter(run.journal / f"reset-{nonce()}.jsonl")
+    attempts = last_attempts(run.claims)
+    ids = [*shard_ids, FINALIZE] if run.info.has_finalize else shard_ids
+    events = (
+        Event(event="reset", attempt=attempts.get(state.block_name(i), 0), shard=i, at=time.time())
+        for i in ids
+    )
+    writer.write(*events)
+    writer.close()

@@ -1,0 +1,110 @@
+"""Input folders that a run of ours made: listed from its manifest, and only once it is complete."""
+
+import dataclasses
+import fnmatch
+import os
+from pathlib import Path
+
+from hpcpipe.config import load
+from hpcpipe.console import plural, warn
+from hpcpipe.errors import PlanError, UpstreamIncompleteError
+from hpcpipe.formats.remote import is_remote
+from hpcpipe.manifest.journal import FINALIZE
+from hpcpipe.manifest.marker import FOLDER, read_markers
+from hpcpipe.manifest.rundir import RunDir, is_run_dir
+from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.results import collect_results, open_state
+from hpcpipe.stage import Input
+
+
+def only_recorded(
+    inputs: list[Input], location: str | list[str], suffixes: tuple[str, ...]
+) -> list[Input]:
+    """Leave out files that lie among a run's outputs without being recorded by it.
+
+    Args:
+        inputs: what was listed.
+        location: what it was listed by.
+        suffixes: accepted endings.
+
+    Returns:
+        The inputs that count.
+
+    Raises:
+        PlanError: a recorded output is missing.
+        UpstreamIncompleteError: a run that made some of the inputs is not complete.
+    """
+    for pattern in [location] if isinstance(location, str) else location:
+        for run in _runs_above(pattern):
+            inputs = _of_run(inputs, run, pattern, suffixes)
+    return inputs
+
+
+def _of_run(
+    inputs: list[Input], run: RunDir, pattern: str, suffixes: tuple[str, ...]
+) -> list[Input]:
+    config = dataclasses.replace(load(run.path), run=read_options(run))
+    state, _ = open_state(run, config)
+    results = collect_results(run, state).values()
+    recorded = {f"{run.info.output}/{file.path}" for r in results for file in r.outputs}
+    listed = {item.path for item in inputs}
+    missing = [p for p in recorded - listed if _matches(p, pattern, suffixes)]
+    if not missing and listed.isdisjoint(recorded):
+        return inputs  # the run only happens to write into this folder
+    _check_complete(run, state, config.run.max_failed_fraction)
+    if missing:
+        raise PlanError(
+            f"{min(missing)} is recorded by run {run.path} but is not there: "
+            f"python -m hpcpipe verify {run.path} --requeue"
+        )
+    inside = f"{run.info.output}/"
+    strays = {path for path in listed - recorded if path.startswith(inside)}
+    if strays:
+        warn(
+            f"left out: {plural(len(strays), 'file')} among the outputs of run {run.path} that it "
+            f"did not make, {min(strays)} for one; put other inputs into a folder of their own"
+        )
+    return [item for item in inputs if item.path not in strays]
+
+
+def _check_complete(run: RunDir, state: RunState, max_failed_fraction: float) -> None:
+    counts = state.counts()
+    allowed = max_failed_fraction * len(state.plan)
+    if counts["pending"] or counts["quarantined"] > allowed:
+        raise UpstreamIncompleteError(
+            f"{run.info.output} is made by run {run.path}, which is not complete: "
+            f"{counts['pending']} shards pending, {counts['quarantined']} quarantined. "
+            f"Finish it first: python -m hpcpipe status {run.path}"
+        )
+    if run.info.has_finalize and not state.is_done(FINALIZE):
+        raise UpstreamIncompleteError(
+            f"{run.info.output} is made by run {run.path}, whose last step (finalize) is not "
+            "done: launch it again"
+        )
+
+
+def _runs_above(pattern: str) -> list[RunDir]:
+    """Runs that write to the folder a local location lies in, or to one above it."""
+    if is_remote(pattern):
+        return []
+    base = Path(os.path.abspath(_fixed_part(pattern)))
+    runs = []
+    for folder in (base, *base.parents):
+        if (folder / FOLDER).is_dir():
+            paths = [marker.run_path(str(folder)) for marker in read_markers(folder)]
+            runs += [RunDir(path) for path in paths if is_run_dir(path)]
+    return runs
+
+
+def _matches(path: str, pattern: str, suffixes: tuple[str, ...]) -> bool:
+    pattern = os.path.abspath(pattern)
+    if os.path.isdir(pattern):
+        return os.path.dirname(path) == pattern and path.endswith(suffixes or ("",))
+    return fnmatch.fnmatch(path, pattern)
+
+
+def _fixed_part(pattern: str) -> str:
+    parts = pattern.split("/")
+    fixed = next((n for n, part in enumerate(parts) if set(part) & set("*?[{")), len(parts))
+    return "/".join(parts[:fixed]) or "/"
