@@ -10,10 +10,9 @@ import os
 import zlib
 from pathlib import Path
 
-from hpcpipe.manifest.files import write_new
+from hpcpipe.manifest.files import NO_LINKS, write_new
 
 FAN_OUT = 256
-_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES})
 
 
 def claim_path(folder: Path, block: str, attempt: int) -> Path:
@@ -69,7 +68,7 @@ class Claims:
             if error.errno == errno.EMLINK:
                 self._roll_over()
                 return self._link(path)
-            if error.errno in _NO_LINKS:
+            if error.errno in NO_LINKS:
                 self._can_link = False
                 return self._create(path)
             raise

@@ -1,8 +1,12 @@
 """Small durable file operations that the manifest is made of."""
 
+import errno
 import os
 import secrets
 from pathlib import Path
+
+NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES})
+"""What filesystems say that have no hard links."""
 
 
 def nonce() -> str:
@@ -54,6 +58,29 @@ def write_new(path: Path, data: bytes) -> None:
         raise
     finally:
         os.close(fd)
+
+
+def publish_new(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet, durably; it appears whole or not at all.
+
+    Args:
+        path: its final name.
+        data: its whole content.
+
+    Raises:
+        FileExistsError: it exists; nothing was changed.
+        OSError: it could not be written.
+    """
+    temp = path.with_name(f".{path.name}.{nonce()}")
+    write_new(temp, data)
+    try:
+        os.link(temp, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        write_new(path, data)
+    finally:
+        temp.unlink()
 
 
 def replace(path: Path, data: bytes) -> None:

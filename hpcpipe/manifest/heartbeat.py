@@ -1,8 +1,8 @@
 """Heartbeats: how workers see that another one is alive, without trusting clocks or SLURM.
 
 Every worker has two files: ``workers/NAME.json``, written once, says who it is (claims are hard
-links to it); ``workers/NAME.beat`` holds a counter that is rewritten. An observer calls an owner
-stale when the counter has not changed for ``lease_s`` of the observer's own monotonic clock.
+links to it); ``workers/NAME.beat`` holds a counter that is rewritten. What is concluded from them
+is in ``owners.py``.
 """
 
 import logging
@@ -20,7 +20,6 @@ from hpcpipe.manifest.files import printable, write_new
 
 logger = logging.getLogger(__name__)
 
-MIN_READS = 3
 BEAT_BYTES = 1024
 
 
@@ -113,14 +112,22 @@ def process_runs(identity: Identity) -> bool | None:
         identity: the worker.
 
     Returns:
-        Whether it runs; None where it is on another machine and cannot be seen from here.
+        Whether it runs; None where that cannot be seen: on another machine, or hidden.
 
     Raises:
         OSError: /proc cannot be read.
     """
     if identity.machine != _machine():
         return None
-    return _start_ticks(identity.pid) == identity.start_ticks
+    try:
+        ticks = _start_ticks(identity.pid)
+        if ticks is None:
+            os.kill(identity.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return None  # another user's, which /proc is mounted to hide
+    return ticks == identity.start_ticks
 
 
 def _machine() -> str:
@@ -239,67 +246,3 @@ def read_beat(path: Path) -> Beat | None:
         return msgspec.json.decode(path.read_bytes(), type=Beat)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-
-
-class OwnerWatch:
-    """Watches the owners of claims from one worker's point of view."""
-
-    def __init__(self, folder: Path, own: Identity, lease_s: float) -> None:
-        """Start without observations.
-
-        Args:
-            folder: ``RUN_DIR/workers``.
-            own: the observer.
-            lease_s: how long a counter may stand still.
-
-        Raises:
-            Nothing.
-        """
-        self._folder = folder
-        self._own = own
-        self._lease_s = lease_s
-        self._seen: dict[str, tuple[bytes, float, int]] = {}
-        self._beating: set[str] = set()
-
-    def check(self, owner: Identity) -> Literal["beating", "unknown", "stale"]:
-        """Look at one owner once.
-
-        Args:
-            owner: the worker that holds a claim.
-
-        Returns:
-            ``stale`` where its claim may be taken over, ``beating`` where it was seen to be
-            alive, ``unknown`` where more looks are needed.
-
-        Raises:
-            OSError: its heartbeat cannot be read.
-        """
-        if owner.name == self._own.name:
-            return "beating"
-        runs = process_runs(owner)
-        if runs is not None:
-            return self._counter(owner, alive=True) if runs else "stale"
-        if owner.job and owner.job == self._own.job and owner.restart < self._own.restart:
-            return "stale"
-        return self._counter(owner, alive=False)
-
-    def _counter(self, owner: Identity, *, alive: bool) -> Literal["beating", "unknown", "stale"]:
-        try:
-            data = (self._folder / f"{owner.name}.beat").read_bytes()
-        except FileNotFoundError:
-            data = b""
-        now = time.monotonic()
-        before = self._seen.get(owner.name)
-        if before is None or before[0] != data:
-            self._seen[owner.name] = (data, now, 1)
-            if before is not None or alive:
-                self._beating.add(owner.name)
-                return "beating"
-            return "stale" if b'"state":"ended"' in data else "unknown"
-        _, since, reads = before
-        self._seen[owner.name] = (data, since, reads + 1)
-        if now - since >= self._lease_s and reads + 1 >= MIN_READS:
-            return "stale"
-        if b'"state":"ended"' in data:
-            return "stale"
-        return "beating" if owner.name in self._beating else "unknown"

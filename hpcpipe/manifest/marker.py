@@ -4,8 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from hpcpipe.formats.remote import filesystem, is_remote
-from hpcpipe.manifest.files import replace, write_new
+from hpcpipe.errors import RunMismatchError
+from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.manifest.files import publish_new, replace
 
 FOLDER = ".hpcpipe"
 
@@ -58,7 +59,7 @@ def read_marker(output: str, stage: str) -> Marker | None:
 
     Raises:
         OSError: it cannot be read.
-        msgspec.DecodeError: it is damaged.
+        RunMismatchError: it is damaged.
     """
     name = _name(output, stage)
     try:
@@ -69,7 +70,17 @@ def read_marker(output: str, stage: str) -> Marker | None:
             data = Path(name).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return msgspec.json.decode(data, type=Marker)
+    return _decode(data, name)
+
+
+def _decode(data: bytes, name: str) -> Marker:
+    try:
+        return msgspec.json.decode(data, type=Marker)
+    except msgspec.DecodeError as error:
+        raise RunMismatchError(
+            f"{display(name)}, which says what run made this folder, is damaged: {error}. "
+            "Remove it, and take the folder over with adopt=true"
+        ) from None
 
 
 def read_markers(folder: Path) -> list[Marker]:
@@ -83,9 +94,10 @@ def read_markers(folder: Path) -> list[Marker]:
 
     Raises:
         OSError: one cannot be read.
+        RunMismatchError: one is damaged.
     """
     paths = sorted((folder / FOLDER).glob("*.json"))
-    return [msgspec.json.decode(path.read_bytes(), type=Marker) for path in paths]
+    return [_decode(path.read_bytes(), str(path)) for path in paths]
 
 
 def write_marker(output: str, marker: Marker, *, overwrite: bool) -> bool:
@@ -116,7 +128,7 @@ def write_marker(output: str, marker: Marker, *, overwrite: bool) -> bool:
         replace(path, data)
         return True
     try:
-        write_new(path, data)
+        publish_new(path, data)
     except FileExistsError:
         return False
     return True

@@ -20,7 +20,7 @@ import msgspec
 
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.manifest.claims import FAN_OUT
-from hpcpipe.manifest.files import fsync_dir, nonce, replace, write_new
+from hpcpipe.manifest.files import fsync_dir, nonce, publish_new, replace, write_new
 
 FORMAT_VERSION = 1
 FOLDERS = ("artifacts", "claims", "journal", "launches", "logs", "workers")
@@ -121,15 +121,18 @@ class RunDir:
             The launches.
 
         Raises:
+            RunMismatchError: one is damaged.
             OSError: the folder cannot be read.
         """
-        paths = [p for p in self.launches.glob("*.json") if p.stem.isdecimal()]
-        data = [path.read_bytes() for path in sorted(paths, key=lambda p: int(p.stem))]
-        return [msgspec.json.decode(text, type=Launch) for text in data if text]
+        return [_read_launch(path) for path in self._launch_files()]
 
     def read_launch(self, number: int) -> Launch:
-        """Read one launch. Raises OSError where there is none."""
-        return msgspec.json.decode((self.launches / f"{number}.json").read_bytes(), type=Launch)
+        """Read one launch. Raises RunMismatchError, and OSError where there is none."""
+        return _read_launch(self.launches / f"{number}.json")
+
+    def _launch_files(self) -> list[Path]:
+        paths = [p for p in self.launches.glob("*.json") if p.stem.isdecimal()]
+        return sorted(paths, key=lambda path: int(path.stem))
 
     def add_launch(self, launch: Launch) -> Launch:
         """Record a launch under the next free number.
@@ -141,6 +144,7 @@ class RunDir:
             The launch with its number and the index of its first worker.
 
         Raises:
+            RunMismatchError: an older one is damaged.
             OSError: it cannot be written.
         """
         while True:
@@ -149,7 +153,7 @@ class RunDir:
             first = before[-1].first_index + before[-1].num_workers if before else 0
             launch = msgspec.structs.replace(launch, number=number, first_index=first)
             try:
-                write_new(self.launches / f"{number}.json", msgspec.json.encode(launch))
+                publish_new(self.launches / f"{number}.json", msgspec.json.encode(launch))
             except FileExistsError:
                 continue
             return launch
@@ -221,6 +225,15 @@ class NewRunDir:
 def is_run_dir(path: Path) -> bool:
     """Tell whether a folder is a run directory of any version. Raises nothing."""
     return (path / "run.json").is_file()
+
+
+def _read_launch(path: Path) -> Launch:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Launch)
+    except msgspec.DecodeError as error:
+        raise RunMismatchError(
+            f"{path} is damaged: {error}. Remove it once none of its workers is queued or running"
+        ) from None
 
 
 def _read_info(path: Path) -> RunInfo:

@@ -2,7 +2,9 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from numbers import Integral
+from typing import Any
 
 from hpcpipe.errors import BadInputError, ConfigError
 from hpcpipe.manifest.files import printable
@@ -68,7 +70,7 @@ def _error_text(error: BaseException) -> str:
     return text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]} ..."
 
 
-def _plain_stats(stats: dict[str, int | float]) -> dict[str, int | float]:
+def _plain_stats(stats: Mapping[str, Any]) -> dict[str, int | float]:
     """Counters as JSON can say them: numpy's numbers, too, and nothing that is no number."""
     plain: dict[str, int | float] = {}
     for name, number in stats.items():

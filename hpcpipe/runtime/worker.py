@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from hpcpipe.config import Config
 from hpcpipe.errors import ShardError, TransientShardError
 from hpcpipe.manifest.claims import Claims
-from hpcpipe.manifest.heartbeat import OwnerWatch
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
+from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard

@@ -91,3 +91,15 @@ def test_launches_are_numbered_and_count_workers_on(tmp_path):
     run.update_launch(Launch(number=2, kind="slurm", num_workers=4, array_job="77"))
     assert [launch.array_job for launch in run.read_launches()] == ["", "77"]
     assert run.read_launch(2).array_job == "77"
+
+
+def test_a_damaged_launch_is_named(tmp_path):
+    run = make(tmp_path / "run")
+    run.add_launch(Launch(number=0, kind="slurm", num_workers=8))
+    for text in ("", '{"number":'):
+        (run.launches / "2.json").write_text(text)
+        with pytest.raises(RunMismatchError, match=r"launches/2\.json is damaged"):
+            run.add_launch(Launch(number=0, kind="slurm", num_workers=8))
+    (run.launches / "2.json").unlink()
+    assert run.add_launch(Launch(number=0, kind="slurm", num_workers=8)).number == 2
+    assert sorted(path.name for path in run.launches.iterdir()) == ["1.json", "2.json"]
