@@ -35,7 +35,8 @@ class Drive:
         self.state = None
 
     def plan(self):
-        self.shards = list(self.stage.plan(PlanContext(self.artifacts)))
+        ctx = PlanContext(self.artifacts, vars(self.stage))
+        self.shards = list(self.stage.plan(ctx))
         return self.shards
 
     def process(self, shard):
