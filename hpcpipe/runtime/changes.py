@@ -17,9 +17,9 @@ from hpcpipe.manifest.journal import FINALIZE, Event, JournalWriter
 from hpcpipe.manifest.plan import Plan, plan_files, write_plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.planning import planned
+from hpcpipe.runtime.planning import check_output_names, planned
 from hpcpipe.runtime.results import open_state
-from hpcpipe.stage import Shard
+from hpcpipe.stage import Shard, Stage
 
 
 def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
@@ -34,8 +34,9 @@ def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
 
     Raises:
         ConfigError: the stage's plan cannot be extended.
-        PlanError: the plan cannot be made.
-        RunMismatchError: somebody else extended the run at the same time.
+        PlanError: the plan cannot be made, or two shards would write one file.
+        RunMismatchError: somebody else extended the run at the same time, or an output of a new
+            shard exists already.
         OSError: the run directory cannot be written.
     """
     if not config.stage.extendable:
@@ -45,11 +46,16 @@ def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
         )
     state, _ = open_state(run, config)
     with tempfile.TemporaryDirectory(prefix="hpcpipe-plan-") as unused_artifacts:
-        shards = list(_news(state.plan, planned(config, Path(unused_artifacts))))
+        news = _news(state.plan, planned(config, Path(unused_artifacts)))
+        known = _planned_names(config.stage, state.plan)
+        shards = list(check_output_names(config, news, run.info.output, known))
     if not shards:
         return 0, 0
-    _add_plan(run, shards)
     changed = [shard.id for shard in shards if state.plan.index(shard.id) is not None]
+    # Before, lest a kill between the two leave results of the old inputs; and after, since
+    # workers that had not seen the new plan may have worked by the old one meanwhile.
+    reset_shards(run, state, changed)
+    _add_plan(run, shards)
     reset_shards(run, state, changed)
     return len(shards) - len(changed), len(changed)
 
@@ -59,6 +65,11 @@ def _news(plan: Plan, shards: Iterator[Shard]) -> Iterator[Shard]:
         index = plan.index(shard.id)
         if index is None or plan.shard(index) != shard:
             yield shard
+
+
+def _planned_names(stage: Stage, plan: Plan) -> dict[str, str]:
+    """Output names that the plan has already, with their shards."""
+    return {name: shard.id for shard in plan.shards() for name in stage.planned_outputs(shard)}
 
 
 def retake_inputs(run: RunDir, state: RunState, shard_ids: Iterable[str]) -> int:
@@ -126,11 +137,16 @@ def reset_shards(run: RunDir, state: RunState, shard_ids: list[str]) -> None:
         OSError: the journal cannot be written.
     """
     writer = JournalWriter(run.journal / f"reset-{nonce()}.jsonl")
-    attempts = last_attempts(run.claims)
-    ids = [*shard_ids, FINALIZE] if run.info.has_finalize else shard_ids
-    events = (
-        Event(event="reset", attempt=attempts.get(state.block_name(i), 0), shard=i, at=time.time())
-        for i in ids
-    )
-    writer.write(*events)
+    writer.write(*_resets(run, state, shard_ids))
+    if run.info.has_finalize:
+        # Looked up after the shards' lines are there: who claims it later sees those.
+        writer.write(*_resets(run, state, [FINALIZE]))
     writer.close()
+
+
+def _resets(run: RunDir, state: RunState, shard_ids: list[str]) -> list[Event]:
+    attempts, at = last_attempts(run.claims), time.time()
+    return [
+        Event(event="reset", attempt=attempts.get(state.block_name(i), 0), shard=i, at=at)
+        for i in shard_ids
+    ]

@@ -70,13 +70,16 @@ def planned(config: Config, artifacts: Path) -> Iterator[Shard]:
     yield from shards
 
 
-def check_output_names(config: Config, shards: Iterator[Shard], root: str) -> Iterator[Shard]:
+def check_output_names(
+    config: Config, shards: Iterator[Shard], root: str, known: Mapping[str, str]
+) -> Iterator[Shard]:
     """Pass shards on, refusing output names that are taken.
 
     Args:
         config: the run's config.
         shards: the plan.
         root: output folder.
+        known: output names of shards that were planned before, with their ids.
 
     Yields:
         The same shards.
@@ -86,10 +89,10 @@ def check_output_names(config: Config, shards: Iterator[Shard], root: str) -> It
         PlanError: two shards would write one file.
     """
     there, guard = _existing_files(root), _Guard()
-    names: dict[str, str] = {}
+    names = dict(known)
     for shard in shards:
         for name in config.stage.planned_outputs(shard):
-            if name in there:
+            if name in there and name not in known:
                 guard.check(f"{root}/{name}", shard, adopt=config.adopt)
             other = names.setdefault(name, shard.id)
             if other != shard.id:

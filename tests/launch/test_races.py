@@ -1,0 +1,26 @@
+import pytest
+
+from hpcpipe.errors import RunMismatchError
+from hpcpipe.launch import prepare as preparing
+from hpcpipe.launch.prepare import prepare
+from tests.toys.runs import toy_config, write_inputs
+
+
+def test_the_same_command_from_two_folders_at_once_makes_one_run(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    output = str(tmp_path / "out")
+    here = toy_config(tmp_path, stage__output=output)
+    there = toy_config(tmp_path, stage__output=output, paths__runs=str(tmp_path / "other"))
+    real, made = preparing.write_plan, []
+
+    def other_first(path, shards):
+        if not made:  # the other command comes in between looking for a run and making one
+            made.append(None)
+            made.append(prepare(there)[0])
+        return real(path, shards)
+
+    monkeypatch.setattr(preparing, "write_plan", other_first)
+    with pytest.raises(RunMismatchError, match=r"just taken by run .*/other/.*try again"):
+        prepare(here)
+    assert not list((tmp_path / "runs" / "toy").iterdir())
+    assert prepare(here)[0].path == made[1].path
