@@ -146,7 +146,7 @@ def _make(config: Config, path: Path, *, adopt: bool) -> RunDir:
 
 def _shards(config: Config, new: NewRunDir) -> Iterator[Shard]:
     shards = planned(config, new.path / "artifacts")
-    return check_output_names(config, shards, config.output) if config.output_given else shards
+    return check_output_names(config, shards, config.output, {})
 
 
 def _info(config: Config, num_shards: int) -> RunInfo:
@@ -171,8 +171,11 @@ def _claim_output(config: Config, new: NewRunDir, *, adopt: bool) -> None:
     output = config.output if config.output_given else str(new.path / "out")
     if not _write_marker(output, marker, overwrite=adopt):
         other = read_marker(output, config.stage_name)
-        if other is not None and other.fingerprint != config.fingerprint:
-            raise RunMismatchError(f"stage.output {output} was just taken by another run")
+        if other is not None and other != marker:
+            raise RunMismatchError(
+                f"stage.output {output} was just taken by run {other.run_path(output)}: if that "
+                "was the same command, try again to go on with that run"
+            )
 
 
 def _marker(config: Config, run_dir: Path) -> Marker:
