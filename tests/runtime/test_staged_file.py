@@ -39,6 +39,19 @@ def test_any_mix_of_writes_and_ranges_gives_their_bytes_in_order(tmp_path, monke
     assert record.checksum == f"xxh3_128:{xxhash.xxh3_128_hexdigest(expected)}"
 
 
+def test_large_writes_reach_the_system_in_pieces(tmp_path, monkeypatch):
+    sizes = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: sizes.append(len(data)) or write(fd, data))
+    data = random.Random(0).randbytes((3 << 20) + 5)
+    file = StagedFile("a.tar", tmp_path / "a.part", "xxh3_128")
+    assert file.write(data) == len(data)
+    file.close(sync=False)
+    assert (tmp_path / "a.part").read_bytes() == data
+    assert sizes == [1 << 20, 1 << 20, 1 << 20, 5]
+    assert file.record().checksum == f"xxh3_128:{xxhash.xxh3_128_hexdigest(data)}"
+
+
 def test_a_range_behind_the_end_is_bad_input(tmp_path):
     (tmp_path / "source").write_bytes(b"12345")
     fd = os.open(tmp_path / "source", os.O_RDONLY)
