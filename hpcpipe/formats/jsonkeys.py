@@ -41,13 +41,23 @@ def iter_json_keys(stream: IO[bytes]) -> Iterator[str]:
     while True:
         entry = text.value()
         if not isinstance(entry, str):
-            raise JsonKeysError(f"expected a string before character {text.position}")
+            raise JsonKeysError(
+                f"expected a string before character {text.position}, found {_name(entry)}"
+            )
         yield entry
         if opening == "{":
             text.expect(":")
             text.value()
         if text.expect("," + closing) == closing:
             return
+
+
+def _name(entry: object) -> str:
+    if isinstance(entry, dict):
+        return "an object: give the keys or uids alone, or one object a line in a .jsonl"
+    if isinstance(entry, list):
+        return "a list: give the keys or uids alone"
+    return "a number" if isinstance(entry, int | float) else "null"
 
 
 class _Text:

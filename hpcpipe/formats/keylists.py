@@ -122,10 +122,8 @@ def _read_jsonl(path: str, stream: IO[bytes], field: str) -> Iterator[str]:
             raise PlanError(f"{display(path)}, line {number}: not valid json: {error}") from error
         if isinstance(entry, dict):
             if field not in entry:
-                raise PlanError(
-                    f"{display(path)}, line {number}: no field {field!r}; "
-                    f"it has {', '.join(map(str, entry)) or 'none'}"
-                )
+                where = f"{display(path)}, line {number}: no"
+                raise _missing(where, "field", field, list(map(str, entry)))
             entry = entry[field]
         if not isinstance(entry, str):
             raise PlanError(
@@ -133,6 +131,16 @@ def _read_jsonl(path: str, stream: IO[bytes], field: str) -> Iterator[str]:
                 f"{field!r}, not {type(entry).__name__}"
             )
         yield entry
+
+
+def _missing(where: str, what: str, field: str, names: list[str]) -> PlanError:
+    other = "uid" if field == "key" else "key"
+    advice = (
+        f"set stage.keep_field={other}"
+        if other in names
+        else f"name the {what} key or uid (stage.keep_field)"
+    )
+    return PlanError(f"{where} {what} {field!r}; it has {', '.join(names) or 'none'}: {advice}")
 
 
 def _parquet(path: str, stream: IO[bytes]) -> Any:
@@ -151,7 +159,7 @@ def _read_parquet(path: str, stream: IO[bytes], field: str) -> Iterator[str]:
     table = _parquet(path, stream)
     names = table.schema_arrow.names
     if field not in names:
-        raise PlanError(f"{display(path)} has no column {field!r}; it has {', '.join(names)}")
+        raise _missing(f"{display(path)} has no", "column", field, names)
     kind = table.schema_arrow.field(field).type
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(plain) or pa.types.is_large_string(plain)):
@@ -196,7 +204,9 @@ def _read_npy(path: str, stream: IO[bytes], field: str) -> Iterator[list[str] | 
             "unsigned 64-bit numbers (dtype 'u8,u8') or strings"
         )
     if pairs and field == "key":
-        raise PlanError(f"{display(path)} holds uids as numbers, not keys; set keep_field to uid")
+        raise PlanError(
+            f"{display(path)} holds uids as numbers, not keys: set stage.keep_field=uid"
+        )
     if dtype.itemsize == 0:
         return
     left = shape[0]

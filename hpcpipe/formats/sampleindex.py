@@ -45,10 +45,12 @@ class Contents(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         extensions: lower case, in the order of the members.
         is_plain: False where the byte range also holds entries of no sample (folders, links).
+        lacks_uid: True where uids were read and these samples have none.
     """
 
     extensions: tuple[str, ...]
     is_plain: bool
+    lacks_uid: bool = False
 
 
 class IndexInfo(msgspec.Struct, frozen=True):
@@ -84,7 +86,7 @@ class SampleIndex(NamedTuple):
         info: its description.
         samples: `SAMPLE_DTYPE` (N,), mapped.
         keys: `ids.ID_DTYPE` (N,), mapped: hashes of the keys.
-        uids: `ids.ID_DTYPE` (N,), mapped, zeros where a sample has none; None without uids.
+        uids: `ids.ID_DTYPE` (N,), mapped, of samples that do not lack one; None without.
     """
 
     folder: Path

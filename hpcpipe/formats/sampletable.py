@@ -3,7 +3,7 @@ r"""The table of one tar's samples: a parquet file that becomes a part of a samp
 Columns: ``key`` (text; bytes that are no UTF-8 as ``\xNN``), ``key_hi``, ``key_lo`` (its id),
 ``offset`` and ``length`` of all its members with their headers, ``num_members``, ``extensions``
 (lower case, joined by ``/``, which no extension contains), ``plain`` (nothing else lies in the
-byte range), and where uids are read ``uid``, ``uid_hi``, ``uid_lo``.
+byte range), and where uids are read ``uid``, ``uid_hi``, ``uid_lo``, null where a sample has none.
 """
 
 from collections.abc import Iterator
@@ -109,12 +109,12 @@ class TableWriter:
         ids = hash_keys(keys)
         columns = [shown, ids["hi"], ids["lo"], offsets, lengths, nums, extensions, plains]
         if self._uid:
+            lacks = np.array([uid is None for uid in self._uids])
             ids = np.zeros(len(keys), ID_DTYPE)
-            known = [i for i, uid in enumerate(self._uids) if uid is not None]
-            ids[known] = hash_uids([uid for uid in self._uids if uid is not None])
-            columns += [self._uids, ids["hi"], ids["lo"]]
+            ids[~lacks] = hash_uids([uid for uid in self._uids if uid is not None])
+            columns += [self._uids, *(np.ma.array(ids[name], mask=lacks) for name in ("hi", "lo"))]
         arrays = [
-            pa.array(column if isinstance(column, list) else np.asarray(column), field.type)
+            pa.array(column, field.type)
             for column, field in zip(columns, self._schema, strict=True)
         ]
         self._writer.write_table(pa.table(arrays, schema=self._schema))
@@ -137,8 +137,8 @@ def read_table(path: str) -> Iterator[dict[str, Array]]:
         path: path or URL.
 
     Yields:
-        By name the numeric columns, and ``contents``: for each row the number of its entry in
-        ``names`` (extensions) and ``plains`` (bool).
+        By name the numeric columns (0 for null), and ``contents``: for each row the number of its
+        entry in ``names`` (extensions), ``plains`` and ``lacks_uid`` (bool).
 
     Raises:
         BadInputError: it is missing or damaged.
@@ -161,11 +161,21 @@ def read_table(path: str) -> Iterator[dict[str, Array]]:
 
 def _columns(batch: Any) -> dict[str, Array]:
     numbers = [name for name in batch.schema.names if name != "extensions"]
-    columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in numbers}
+    columns = {name: _numbers(batch.column(name)) for name in numbers}
+    lacks_uid = np.zeros(len(batch), bool)
+    if "uid_hi" in numbers:
+        lacks_uid = _numbers(batch.column("uid_hi").is_null())
     extensions = batch.column("extensions").dictionary_encode()
     names = np.array(extensions.dictionary.to_pylist(), dtype=object)
-    pairs = extensions.indices.to_numpy() * 2 + columns["plain"]
-    made, columns["contents"] = np.unique(pairs, return_inverse=True)
-    columns["names"] = names[made // 2]
-    columns["plains"] = made % 2 == 1
+    codes = extensions.indices.to_numpy() * 4 + columns["plain"] * 2 + lacks_uid
+    made, columns["contents"] = np.unique(codes, return_inverse=True)
+    columns["names"] = names[made // 4]
+    columns["plains"] = made // 2 % 2 == 1
+    columns["lacks_uid"] = made % 2 == 1
     return columns
+
+
+def _numbers(column: Any) -> Array:
+    filled = column.fill_null(0) if column.null_count else column
+    numbers: Array = filled.to_numpy(zero_copy_only=False)
+    return numbers

@@ -19,8 +19,13 @@ from hpcpipe.formats.samples import Sample, group
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import Member, scan
 from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext
-from hpcpipe.stages._overlay_edits import is_equal_json, parse_json, place_edits
-from hpcpipe.stages._overlay_plan import KEEP_ARTIFACT
+from hpcpipe.stages._keep import open_keep
+from hpcpipe.stages._overlay_edits import (
+    is_equal_json,
+    new_extension,
+    parse_json,
+    place_edits,
+)
 from hpcpipe.stages._overlay_write import TarCopy
 
 if TYPE_CHECKING:
@@ -47,13 +52,10 @@ def setup(stage: "Reshard", ctx: WorkerContext) -> KeepList | None:
     Raises:
         SetupError: the converted list is missing or damaged.
     """
-    if stage.keep is None:
-        return None
-    path = ctx.artifact(KEEP_ARTIFACT)
     try:
-        return KeepList.open(path)
+        return open_keep(stage, ctx)
     except (OSError, ValueError) as error:
-        raise SetupError(f"the keep list {path} cannot be read: {error}") from error
+        raise SetupError(f"the run's keep list cannot be read: {error}") from error
 
 
 def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | None) -> None:
@@ -111,6 +113,7 @@ class _Overlay:
         self._edits = edits
         self._keep = keep
         self._copy = copy
+        self._last_key = ""
         self._counts: Counter[str] = Counter(
             dict.fromkeys(("samples_in", "samples_out", "samples_dropped"), 0)
         )
@@ -129,6 +132,14 @@ class _Overlay:
         counts = self._counts
         if counts["samples_in"] != counts["samples_out"] + counts["samples_dropped"]:
             raise AssertionError(f"{self._source.path}: samples were lost: {dict(counts)}")
+        if counts["samples_in"] and not counts["samples_out"]:
+            counts["shards_emptied"] += 1
+            logger.warning(
+                "%s: none of its %d samples is kept (%r is the last of them)",
+                display(self._source.path),
+                counts["samples_in"],
+                self._last_key,
+            )
         if self._edits is not None:
             unmatched, shown = self._edits.unmatched(_NUM_SHOWN)
             counts["edits_unmatched"] += unmatched
@@ -152,6 +163,7 @@ class _Overlay:
                 self._copy.members(sample.members)
                 continue
             self._counts["samples_in"] += 1
+            self._last_key = sample.key
             if not kept or not self._emit(sample, edits):
                 self._counts["samples_dropped"] += 1
                 for member, extension in zip(sample.members, sample.extensions, strict=True):
@@ -189,8 +201,10 @@ class _Overlay:
             edits = self._real_edits(sample, edits)
             replaced, added = place_edits(sample, edits, self._source.path)
         if self._required:
-            extensions = {edit.extension.lower() for edit in (*replaced.values(), *added)}
-            extensions.update(e for i, e in enumerate(sample.extensions) if e and i not in replaced)
+            extensions = {edit.extension.lower() for edit in added}
+            for index, extension in enumerate(sample.extensions):
+                if extension is not None:
+                    extensions.add(new_extension(extension, replaced.get(index)).lower())
             if not extensions >= self._required:
                 return False
         self._counts["samples_out"] += 1
@@ -212,8 +226,9 @@ class _Overlay:
         ):
             edit = replaced.get(index)
             if edit is not None:
-                same = edit.extension.lower() == extension
-                name = sample.name_of(member) if same else f"{sample.key}.{edit.extension}"
+                new = new_extension(extension or "", edit)
+                same = new == extension
+                name = sample.name_of(member) if same else f"{sample.key}.{new}"
                 self._put(member, name, edit)
             elif extension is None or sample.renamed_from is None:
                 self._copy.members((member,))

@@ -12,6 +12,7 @@ from hpcpipe.formats.samples import Sample
 IMAGE_EXTENSIONS = frozenset(
     ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jxl")
 )
+_SPELLINGS = {"jpeg": "jpg", "tiff": "tif"}
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -21,8 +22,9 @@ def place_edits(
 ) -> tuple[dict[int, Edit], list[Edit]]:
     """Match the edits of a sample to its members.
 
-    An edit replaces the member of the same extension, else an image replaces the one image of
-    another type (``jpg`` for ``webp``, ``mask.jpg`` for ``mask.png``), else it is new.
+    An edit replaces the member of the same extension, else the one whose extension is another
+    spelling of it (``jpeg`` for ``jpg``), else an image replaces the one image of another type
+    (``jpg`` for ``webp``, ``mask.jpg`` for ``mask.png``), else it is new.
 
     Args:
         sample: the sample.
@@ -35,18 +37,13 @@ def place_edits(
     Raises:
         BadInputError: an image could replace more than one member.
     """
-    replaced: dict[int, Edit] = {}
+    own = sample.extensions
+    replaced = {own.index(name): edit for name, edit in edits.items() if name in own}
     added = []
     for extension, edit in edits.items():
-        if extension in sample.extensions:
-            replaced[sample.extensions.index(extension)] = edit
+        if extension in own:
             continue
-        slot = _image_slot(extension)
-        images = [
-            index
-            for index, other in enumerate(sample.extensions)
-            if slot is not None and other not in edits and _image_slot(other) == slot
-        ]
+        images = _images_like(extension, sample, edits)
         if len(images) > 1 or (images and images[0] in replaced):
             raise BadInputError(
                 f"{display(path)}: it is not clear which image the edit {edit.name!r} replaces: "
@@ -58,6 +55,24 @@ def place_edits(
         else:
             added.append(edit)
     return replaced, added
+
+
+def new_extension(extension: str, edit: Edit | None) -> str:
+    """Tell what extension a member has once an edit has taken its place.
+
+    Args:
+        extension: the member's, in lower case.
+        edit: what replaces it, if anything.
+
+    Returns:
+        Its own where the edit is of the same format, however spelled; else the edit's as written.
+
+    Raises:
+        Nothing.
+    """
+    if edit is None or _format(edit.extension.lower()) == _format(extension):
+        return extension
+    return edit.extension
 
 
 def is_equal_json(old: bytes, new: bytes) -> bool:
@@ -101,6 +116,22 @@ def parse_json(text: bytes) -> object:
             return json.loads(text)
         except (ValueError, RecursionError):
             return None
+
+
+def _images_like(extension: str, sample: Sample, edits: dict[str, Edit]) -> list[int]:
+    """Members an image may replace: the one of its format, else those that have no edit."""
+    others = [(index, other) for index, other in enumerate(sample.extensions) if other]
+    same = [index for index, other in others if _format(other) == _format(extension)]
+    slot = _image_slot(extension)
+    if same or slot is None:
+        return same
+    return [i for i, other in others if other not in edits and _image_slot(other) == slot]
+
+
+def _format(extension: str) -> str:
+    """An extension in its one spelling: ``jpg`` for ``jpeg``."""
+    stem, dot, last = extension.rpartition(".")
+    return stem + dot + _SPELLINGS.get(last, last)
 
 
 def _image_slot(extension: str | None) -> str | None:

@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from hpcpipe.errors import PlanError
-from hpcpipe.formats import keys
 from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors, version_of
 from hpcpipe.stage import Input, PlanContext, Shard
+from hpcpipe.stages._keep import convert_keep
 
 if TYPE_CHECKING:
     from hpcpipe.stages.reshard import Reshard
 
 logger = logging.getLogger(__name__)
 
-KEEP_ARTIFACT = "keep.npy"
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 _NUM_SHOWN = 5
@@ -39,11 +38,7 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
     inputs = ctx.list_inputs(stage.input or [], SUFFIXES)
     ids = ids_from_paths(inputs, stage.input or [], SUFFIXES)
     edits = _find_edits(stage.edits, ids) if stage.edits is not None else {}
-    if stage.keep is not None:
-        built = keys.build(stage.keep, stage.keep_field, ctx.artifact(KEEP_ARTIFACT))
-        logger.info(
-            "keep list: %d %ss (%d duplicates)", built.num_ids, built.field, built.num_duplicates
-        )
+    convert_keep(stage, ctx)
     for shard_id, item in zip(ids, inputs, strict=True):
         found = edits.get(shard_id)
         yield Shard(
@@ -90,8 +85,8 @@ def _find_edits(location: str, ids: list[str]) -> dict[str, Input]:
         )
     if unused:
         logger.warning(
-            "stage.edits: %d entries belong to no shard (%s)",
-            len(unused),
+            "stage.edits: %s to no shard (%s)",
+            "1 entry belongs" if len(unused) == 1 else f"{len(unused):,} entries belong",
             ", ".join(sorted(unused)[:_NUM_SHOWN]),
         )
     return found

@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 
 from hpcpipe.errors import ConfigError, PlanError, SetupError
-from hpcpipe.formats import keys
 from hpcpipe.formats.ids import Array
 from hpcpipe.formats.keys import KeepList
 from hpcpipe.formats.npy import npy_header
@@ -23,6 +22,7 @@ from hpcpipe.formats.sampleindex import SampleIndex, check_tars, open_index
 from hpcpipe.formats.source import GZIP_SUFFIXES
 from hpcpipe.formats.tar_header import RECORD_BYTES
 from hpcpipe.stage import PlanContext, Shard, WorkerContext
+from hpcpipe.stages._keep import convert_keep, open_keep
 
 if TYPE_CHECKING:
     from hpcpipe.stages.reshard import Reshard
@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 ORDER_ARTIFACT = "order.json"
 SELECTION_ARTIFACT = "selection.npy"
-_KEEP_ARTIFACT = "keep.npy"
 _CHUNK_NUM = 1 << 19
 
 
@@ -109,7 +108,7 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
         OSError: reading or writing failed.
     """
     index = open_index(stage.index or "")
-    ctx.list_inputs(str(index.folder / "index.json"))  # refuses one whose run goes on
+    _refuse_unfinished(ctx, index)
     _check(stage, index)
     check_tars(index)
     num_all = index.info.num_samples
@@ -159,6 +158,13 @@ def open_planned(stage: "Reshard", ctx: WorkerContext) -> tuple[SampleIndex, Out
     return index, sequence
 
 
+def _refuse_unfinished(ctx: PlanContext, index: SampleIndex) -> None:
+    """Refuse an index whose run goes on; an older ``index.json`` may lie there all the same."""
+    tables = (index.folder / "tars" / f"{tar.id}.parquet" for tar in index.info.tars[:1])
+    paths = (index.folder / "index.json", *(path for path in tables if path.exists()))
+    ctx.list_inputs([str(path) for path in paths])
+
+
 def _check(stage: "Reshard", index: SampleIndex) -> None:
     info = index.info
     if info.missing:
@@ -189,7 +195,14 @@ def _select(stage: "Reshard", ctx: PlanContext, index: SampleIndex) -> int:
     if stage.keep is None and not stage.required:
         return num_all
     listed = _open_keep(stage, ctx, index)
-    fits = np.array([stage.required <= {*one.extensions} for one in index.info.contents], bool)
+    by_uid = listed is not None and listed.field == "uid"
+    fits = np.array(
+        [
+            stage.required <= {*one.extensions} and not (by_uid and one.lacks_uid)
+            for one in index.info.contents
+        ],
+        bool,
+    )
     dtype = np.dtype("<u4" if num_all <= 1 << 32 else "<u8")
     num_kept = 0
     with open(ctx.artifact(SELECTION_ARTIFACT), "wb") as file:
@@ -209,27 +222,20 @@ def _select(stage: "Reshard", ctx: PlanContext, index: SampleIndex) -> int:
 
 
 def _open_keep(stage: "Reshard", ctx: PlanContext, index: SampleIndex) -> KeepList | None:
-    if stage.keep is None:
-        return None
-    path = ctx.artifact(_KEEP_ARTIFACT)
-    built = keys.build(stage.keep, stage.keep_field, path)
-    logger.info(
-        "keep list: %d %ss (%d duplicates)", built.num_ids, built.field, built.num_duplicates
-    )
-    if built.field == "uid" and index.uids is None:
+    convert_keep(stage, ctx)
+    keep = open_keep(stage, ctx)
+    if keep is not None and keep.field == "uid" and index.uids is None:
         raise ConfigError(
             f"stage.keep lists uids, which stage.index={index.folder} does not have: make the "
             "index with stage.uid=true"
         )
-    return KeepList.open(path)
+    return keep
 
 
 def _listed(keep: KeepList, index: SampleIndex, part: slice) -> Array:
     if keep.field == "key" or index.uids is None:
         return keep.contains_ids(index.keys[part])
-    uids = index.uids[part]
-    known: Array = (uids["hi"] != 0) | (uids["lo"] != 0)
-    return keep.contains_ids(uids) & known
+    return keep.contains_ids(index.uids[part])
 
 
 def _cuts(

@@ -137,7 +137,7 @@ class _Merge:
     def __init__(self, ctx: FinalizeContext, uid: bool) -> None:
         self._ctx = ctx
         self._uid = uid
-        self._contents: dict[tuple[str, bool], int] = {}
+        self._contents: dict[tuple[str, bool, bool], int] = {}
         self._tars: list[Tar] = []
         self._tables: list[str] = []
         self._missing: list[str] = []
@@ -158,7 +158,7 @@ class _Merge:
             has_uids=self._uid,
             missing=tuple(self._missing),
             tars=tuple(self._tars),
-            contents=tuple(Contents(tuple(e.split("/")), plain) for e, plain in self._contents),
+            contents=tuple(Contents(tuple(e.split("/")), *flags) for e, *flags in self._contents),
         )
         self._ctx.output("index.json").write(msgspec.json.encode(info))
 
@@ -196,7 +196,8 @@ class _Merge:
         rows["length"] = columns["length"]
         rows["tar"] = tar
         known = self._contents
-        made = zip(columns["names"].tolist(), columns["plains"].tolist(), strict=True)
+        fields = (columns[name].tolist() for name in ("names", "plains", "lacks_uid"))
+        made = zip(*fields, strict=True)
         numbers = np.array([known.setdefault(one, len(known)) for one in made], np.uint32)
         rows["contents"] = numbers[columns["contents"]]
         if len(known) > MAX_CONTENTS:

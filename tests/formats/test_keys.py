@@ -164,7 +164,12 @@ def test_buckets_stay_small_wherever_the_ids_are(tmp_path, monkeypatch):
     [
         ("a.txt", b"\n \n", "a.txt is empty: nothing would be kept"),
         ("a.json", b"[]", "a.json is empty"),
-        ("a.json", b'["a", 3]', "a.json: expected a string before character 7"),
+        ("a.json", b'["a", 3]', "a.json: expected a string before character 7, found a number"),
+        (
+            "a.json",
+            b'[{"key": "a"}]',
+            "found an object: give the keys or uids alone, or one object a line in a .jsonl",
+        ),
         ("a.json", b'["a" "b"]', "expected , or ] at character 5, found '\"'"),
         ("a.json", b'{"a": }', "Expecting value at character 6"),
         ("a.json", b'["a", "b', "Unterminated string"),
@@ -172,7 +177,16 @@ def test_buckets_stay_small_wherever_the_ids_are(tmp_path, monkeypatch):
         ("a.json", b"7", "expected a JSON list or mapping, found '7'"),
         ("a.json", b'["\xff"]', "not UTF-8"),
         ("a.jsonl", b'"a"\n{"key": "b"\n', "a.jsonl, line 2: not valid json"),
-        ("a.jsonl", b'\n{"uid": "b"}\n', "a.jsonl, line 2: no field 'key'; it has uid"),
+        (
+            "a.jsonl",
+            b'\n{"uid": "b"}\n',
+            "a.jsonl, line 2: no field 'key'; it has uid: set stage.keep_field=uid",
+        ),
+        (
+            "a.jsonl",
+            b'{"id": "b"}\n',
+            "it has id: name the field key or uid (stage.keep_field)",
+        ),
         ("a.jsonl", b"7\n", "line 1: expected a string"),
         ("a.parquet", b"PAR1 nothing", "a.parquet is not a parquet file"),
         ("a.npy", b"nothing at all", "a.npy is not a npy file"),
@@ -191,7 +205,11 @@ def test_bad_lists_are_refused(tmp_path, name, content, says):
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"url": ["a"], "uid": ["b"]}, "has no column 'key'; it has url, uid"),
+        ({"url": ["a"], "uid": ["b"]}, "'key'; it has url, uid: set stage.keep_field=uid"),
+        (
+            {"id": ["a"]},
+            r"no column 'key'; it has id: name the column key or uid \(stage\.keep_field\)",
+        ),
         ({"key": [1, 2]}, "column 'key' is int64, and should be strings"),
         ({"key": ["a", "b", None]}, "column 'key' is null in row 2"),
     ],
@@ -208,7 +226,7 @@ def test_bad_parquet_is_refused(tmp_path, table, says):
         (np.zeros(3), "dtype float64; expected pairs"),
         (np.zeros((3, 3), "u8"), r"shape \(3, 3\)"),
         (np.array([{}, None]), "dtype object"),
-        (PAIRS, "uids as numbers, not keys; set keep_field to uid"),
+        (PAIRS, "uids as numbers, not keys: set stage.keep_field=uid"),
         (np.zeros((3, 2), "u8", order="F"), "save it in C order"),
     ],
 )

@@ -297,6 +297,31 @@ def test_uids_need_an_index_that_has_them(folder, tmp_path):
         repack(index, tmp_path / "run", **options).plan()
 
 
+def test_a_uid_of_zeros_is_a_uid(tmp_path):
+    members = [*sample("a", uid="0" * 32), *sample("b"), *sample("c", uid=UIDS[0])]
+    write_tar(tmp_path / "tars/0.tar", members)
+    index = indexed(tmp_path / "tars", tmp_path / "index", uid=True)
+    np.save(tmp_path / "keep.npy", np.zeros(1, "u8,u8"))
+    options = {"keep": str(tmp_path / "keep.npy"), "shard_samples": 9}
+    assert keys_of(repack(index, tmp_path / "run", **options).run()) == ["a"]
+
+
+def test_uids_may_lack_in_some_batches_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("hpcpipe.formats.sampletable.ROWS_PER_GROUP", 2)
+    members = [m for n in range(8) for m in sample(f"k{n}", uid=UIDS[n] if n % 4 > 1 else None)]
+    write_tar(tmp_path / "tars/0.tar", members)
+    index = indexed(tmp_path / "tars", tmp_path / "index", uid=True)
+    (tmp_path / "keep.txt").write_text("\n".join(UIDS[:8]))
+    options = {"keep": str(tmp_path / "keep.txt"), "keep_field": "uid", "shard_samples": 9}
+    assert keys_of(repack(index, tmp_path / "run", **options).run()) == ["k2", "k3", "k6", "k7"]
+
+
+def test_a_keep_list_that_is_not_there_is_named_with_its_option(index, tmp_path):
+    run = repack(index, tmp_path / "run", shard_samples=9, keep=str(tmp_path / "nope.txt"))
+    with pytest.raises(PlanError, match=r"^stage\.keep: .*/nope\.txt does not exist"):
+        run.plan()
+
+
 def test_compressed_tars_are_read_in_order_only(folder, tmp_path, monkeypatch):
     for tar in range(3):
         members = read_tar(folder / f"{tar}.tar")

@@ -175,7 +175,39 @@ def test_an_image_of_another_type_replaces_the_image(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("members", "edits"), [(["webp", "png"], ["jpg"]), (["webp", "txt"], ["jpg", "png"])]
+    ("member", "edit"),
+    [
+        ("jpg", "jpeg"),
+        ("jpeg", "jpg"),
+        ("JPG", "JPEG"),
+        ("tif", "tiff"),
+        ("TIFF", "tif"),
+        ("mask.jpg", "mask.jpeg"),
+    ],
+)
+def test_the_same_format_spelled_otherwise_keeps_the_members_name(tmp_path, member, edit):
+    members = [(f"a.{member}", b"old"), ("a.png", b"other image"), ("a.txt", b"t")]
+    write_tar(tmp_path / "in" / "0.tar", members)
+    edits = loose(tmp_path, "0", {f"a.{edit}": b"new"})
+    drive = run(tmp_path, edits=edits, require=[member])
+    assert result(tmp_path) == dict(members) | {f"a.{member}": b"new"}
+    assert drive.stats()["members_edited"] == 1
+
+
+def test_both_spellings_beside_each_other_are_two_members(tmp_path):
+    members = [("a.jpg", b"1"), ("a.jpeg", b"2")]
+    write_tar(tmp_path / "in" / "0.tar", members)
+    run(tmp_path, edits=loose(tmp_path, "0", {"a.jpeg": b"new"}))
+    assert result(tmp_path) == {"a.jpg": b"1", "a.jpeg": b"new"}
+
+
+@pytest.mark.parametrize(
+    ("members", "edits"),
+    [
+        (["webp", "png"], ["jpg"]),
+        (["webp", "txt"], ["jpg", "png"]),
+        (["jpg", "txt"], ["jpg", "jpeg"]),
+    ],
 )
 def test_an_image_edit_that_could_mean_two_things_is_refused(tmp_path, members, edits):
     write_tar(tmp_path / "in" / "0.tar", [(f"a.{e}", b"x") for e in members])
@@ -237,6 +269,21 @@ def test_keep_by_uid_reads_the_samples_json(tmp_path):
     drive = run(tmp_path, keep=str(tmp_path / "keep.json"), keep_field="uid")
     assert list(result(tmp_path)) == ["b.jpg", "b.txt", "b.json"]
     assert drive.stats()["samples_without_uid"] == 1
+
+
+def test_a_keep_list_that_is_not_there_is_named_with_its_option(tmp_path, shard):
+    with pytest.raises(PlanError, match=r"^stage\.keep: .*/nope does not exist"):
+        run(tmp_path, keep=str(tmp_path / "nope"))
+
+
+def test_a_shard_of_which_nothing_is_kept_is_counted_and_said(tmp_path, shard, caplog):
+    write_tar(tmp_path / "in" / "1.tar", sample("other"))
+    write_tar(tmp_path / "in" / "2.tar", [])
+    (tmp_path / "keep.txt").write_text("a")
+    drive = run(tmp_path, keep=str(tmp_path / "keep.txt"))
+    assert drive.stats()["shards_emptied"] == 1
+    (warning,) = [one for one in caplog.messages if "is kept" in one]
+    assert warning.endswith("in/1.tar: none of its 1 samples is kept ('other' is the last of them)")
 
 
 def test_required_extensions(tmp_path):
@@ -463,7 +510,7 @@ def test_edits_for_other_shards_are_named(tmp_path, shard, caplog):
     loose(tmp_path, "77", {"a.jpg": b"1"})
     with caplog.at_level(logging.WARNING):
         run(tmp_path, edits=edits)
-    assert "1 entries belong to no shard (77)" in caplog.text
+    assert "1 entry belongs to no shard (77)" in caplog.text
 
 
 def test_a_tar_and_a_folder_of_edits_for_one_shard_are_refused(tmp_path, shard):
