@@ -37,9 +37,10 @@ def main(argv: list[str]) -> int:
     observer = Observer(run, options)
     observer.refresh()
     workers = read_workers(run, options.lease_s)
+    watcher = Watcher(observer)
     worker_log = None
     if args.shard is None:
-        lines = logs_text.overview(run, workers)
+        lines = logs_text.overview(run, workers, watcher.not_started())
     elif observer.state.block_name(args.shard):
         events = JournalReader(run.journal).read()
         history = attempts(observer.state, args.shard, events, workers)
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     print("\n".join(lines), flush=True)
     if args.follow:
         names = speaks_of(args.shard) if args.shard and worker_log is None else None
-        follow(run, Watcher(observer), worker_log, names)
+        follow(run, watcher, worker_log, names)
     return 0
 
 

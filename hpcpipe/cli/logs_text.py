@@ -1,13 +1,14 @@
 """The texts that `logs` prints."""
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from hpcpipe.cli import text
 from hpcpipe.cli.verb import shown
-from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.console import plural
+from hpcpipe.launch.not_started import WROTE_NOTHING, NotStarted, last_lines
+from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import ShardStatus
 from hpcpipe.runtime.failures import log_path
 from hpcpipe.runtime.history import Attempt, records_of
@@ -20,12 +21,15 @@ _MAX_OUTPUTS = 8
 _BAD_LEVELS = ("ERROR", "CRITICAL")
 
 
-def overview(run: RunDir, workers: Iterable[WorkerView]) -> list[str]:
+def overview(
+    run: RunDir, workers: Iterable[WorkerView], not_started: Iterable[NotStarted]
+) -> list[str]:
     """Describe all logs of a run, those with errors first; where they are few, print them.
 
     Args:
         run: the run.
         workers: its workers.
+        not_started: workers that have never begun.
 
     Returns:
         The lines.
@@ -33,7 +37,6 @@ def overview(run: RunDir, workers: Iterable[WorkerView]) -> list[str]:
     Raises:
         OSError: a log cannot be read.
     """
-    views = list(workers)
     paths = sorted(path for path in run.logs.glob("*.log"))
     sizes = {path: path.stat().st_size for path in paths}
     if not paths:
@@ -41,7 +44,7 @@ def overview(run: RunDir, workers: Iterable[WorkerView]) -> list[str]:
     elif len(paths) <= FEW_LOGS and sum(sizes.values()) <= FEW_BYTES:
         lines = [line for path in paths for line in _whole(path)]
     else:
-        states = {view.identity.label: view.state for view in views}
+        states = {view.identity.label: view.state for view in workers}
         errors = {path: _last_error(path) for path in paths}
         paths.sort(key=lambda path: not errors[path])
         rows = [(states.get(p.stem, ""), text.size(sizes[p]), shown(p)) for p in paths]
@@ -49,7 +52,7 @@ def overview(run: RunDir, workers: Iterable[WorkerView]) -> list[str]:
         lines = []
         for path, line in zip(paths, text.table(rows, right=frozenset({1})), strict=True):
             lines += [line, text.cut(f"    {errors[path]}", width)] if errors[path] else [line]
-    return lines + _never_started(run, views)
+    return lines + _never_began(not_started)
 
 
 def _whole(path: Path) -> list[str]:
@@ -68,52 +71,31 @@ def _last_error(path: Path) -> str:
     return last
 
 
-def _never_started(run: RunDir, views: list[WorkerView]) -> list[str]:
+def _never_began(items: Iterable[NotStarted]) -> list[str]:
     """Where to look for the reason when workers died before they had a log of their own."""
     lines = []
-    for launch in run.read_launches():
-        labels = {view.identity.label for view in views if view.identity.launch == launch.number}
-        num_missing = launch.num_workers - len({_task(label) for label in labels})
-        if launch.kind == "script" and not launch.array_job:
-            continue
-        if num_missing <= 0:
-            continue
-        outputs = _outputs(run, launch, labels)
-        what = f"launch {launch.number}: {num_missing:,} of {launch.num_workers:,} workers"
-        lines.append(f"{what} have not begun; what SLURM or the launcher has of them:")
-        for path in outputs[:_MAX_OUTPUTS]:
-            lines += [f"  {shown(path)}", f"    {_last_line(path)}"]
-        if not outputs:
-            lines.append("  nothing yet (they may be waiting in the queue)")
-        if len(outputs) > _MAX_OUTPUTS:
-            lines.append(f"  and {len(outputs) - _MAX_OUTPUTS:,} more there")
+    for item in items:
+        if item.num_ended:
+            what = f"{plural(item.num_ended, 'worker')} of array {item.array_job} ended without "
+            lines.append(f"{what}starting; what they wrote:")
+        else:
+            what = f"launch {item.launch}: {item.num_missing:,} of {item.num_workers:,} workers"
+            lines.append(f"{what} have not begun; what SLURM or the launcher has of them:")
+        for path in map(Path, item.outputs[:_MAX_OUTPUTS]):
+            lines += [f"  {shown(path)}", *(f"    {line}" for line in last_lines(path, 1))]
+        if not item.outputs:
+            lines.append(f"  {_nothing(item)}")
+        if len(item.outputs) > _MAX_OUTPUTS:
+            lines.append(f"  and {len(item.outputs) - _MAX_OUTPUTS:,} more there")
     return ["", *lines] if lines else []
 
 
-def _task(label: str) -> str:
-    """Label of a worker without the number of its requeues."""
-    return re.sub(r"r\d+$", "", label)
-
-
-def _outputs(run: RunDir, launch: Launch, labels: set[str]) -> list[Path]:
-    """Non-empty output files of a launch's processes that are not those of known workers."""
-    paths = [
-        *run.path.glob(f"submitit/{launch.number}/*_log.err"),
-        *run.path.glob(f"submitit/{launch.number}/*_log.out"),
-    ]
-    if launch.array_job:
-        paths += run.logs.glob(f"slurm-{launch.array_job}*.out")
-    known = {_task(label) for label in labels}
-    tasks = {path: "_".join(path.name.removeprefix("slurm-").split("_")[:2]) for path in paths}
-    left = [path for path in paths if tasks[path].removesuffix(".out") not in known]
-    return sorted(path for path in left if path.stat().st_size)
-
-
-def _last_line(path: Path) -> str:
-    with path.open("rb") as file:
-        file.seek(max(os.fstat(file.fileno()).st_size - 4096, 0))
-        lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else ""
+def _nothing(item: NotStarted) -> str:
+    if item.num_ended:
+        return WROTE_NOTHING.format(item.array_job)
+    if item.num_ended is None:
+        return "nothing yet (they may be waiting in the queue)"
+    return "nothing yet (they are waiting in the queue, or just starting)"
 
 
 def shard(run: RunDir, shard_id: str, status: ShardStatus, history: list[Attempt]) -> list[str]:

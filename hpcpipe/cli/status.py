@@ -13,7 +13,7 @@ import msgspec
 
 from hpcpipe.cli import status_text, text
 from hpcpipe.cli.verb import run_list, run_of, verb_parser
-from hpcpipe.cli.watch import LIVE, Watcher
+from hpcpipe.cli.watch import LIVE, Queue, Watcher
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer, Summary
 
@@ -100,9 +100,14 @@ def _seconds(given: str) -> float:
     return seconds
 
 
-def _show(summary: Summary, queue: dict[str, int], *, as_json: bool, clear: bool) -> None:
+def _show(summary: Summary, queue: Queue, *, as_json: bool, clear: bool) -> None:
     if as_json:
-        tree: dict[str, Any] = {**msgspec.to_builtins(summary), "queue": queue}
+        tree: dict[str, Any] = {
+            **msgspec.to_builtins(summary),
+            "queue": queue.states,
+            "pending_reasons": queue.reasons,
+            "not_started": msgspec.to_builtins(queue.not_started),
+        }
         print(json.dumps(tree), flush=True)
         return
     rows = status_text.lines(summary, queue, text.terminal_width())

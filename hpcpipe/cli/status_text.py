@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from hpcpipe.cli import text
 from hpcpipe.cli.verb import go_on, shown
+from hpcpipe.cli.watch import Queue
+from hpcpipe.launch.not_started import NotStarted, describe
 from hpcpipe.runtime.failures import FailureClass
 from hpcpipe.runtime.summary import Summary
 from hpcpipe.runtime.workers import WorkerView
@@ -14,19 +16,19 @@ MAX_BAR = 40
 _NUM_NOTES = 5
 
 
-def lines(summary: Summary, queue: Mapping[str, int], width: int) -> list[str]:
+def lines(summary: Summary, queue: Queue, width: int) -> list[str]:
     """Show a run.
 
     Args:
         summary: the run.
-        queue: SLURM's tasks by their state; empty where it was not asked.
+        queue: what SLURM says.
         width: characters a line.
 
     Returns:
         The lines.
 
     Raises:
-        Nothing.
+        OSError: the output of a worker that never began cannot be read.
     """
     parts = [*_head(summary, width), *_workers(summary, queue, width)]
     parts += _failures(summary.failures, width)
@@ -55,9 +57,11 @@ def _head(summary: Summary, width: int) -> list[str]:
 
 
 def _stats(stats: Mapping[str, int | float], width: int) -> list[str]:
-    """Counters, as many on a line as fit."""
+    """Counters that count something, as many on a line as fit."""
     rows: list[str] = []
     for name, value in stats.items():
+        if not value:
+            continue
         item = f"{name} {text.number(value)}"
         if rows and len(rows[-1]) + 2 + len(item) <= min(width, 100):
             rows[-1] += f", {item}"
@@ -66,12 +70,15 @@ def _stats(stats: Mapping[str, int | float], width: int) -> list[str]:
     return rows
 
 
-def _workers(summary: Summary, queue: Mapping[str, int], width: int) -> list[str]:
+def _workers(summary: Summary, queue: Queue, width: int) -> list[str]:
     states = Counter(view.state for view in summary.workers)
     parts = [f"{states[state]:,} {state}" for state in ("running", "ended") if states[state]]
-    parts += [f"{number:,} {state.lower()} in the queue" for state, number in queue.items()]
+    parts += _queued(queue)
     if states["silent"]:
         parts.append(f"{states['silent']:,} silent (killed, or their node is gone)")
+    num_ended = sum(item.num_ended or 0 for item in queue.not_started)
+    if num_ended:
+        parts.append(f"{num_ended:,} ended without starting")
     rows = ["", f"workers    {', '.join(parts) or 'none yet'}"]
     rows += _running([view for view in summary.workers if view.state == "running"], width)
     notes = Counter(v.beat.note for v in summary.workers if v.state == "ended" and v.beat.note)
@@ -79,7 +86,23 @@ def _workers(summary: Summary, queue: Mapping[str, int], width: int) -> list[str
         text.cut(f"  {number:,} ended early: {' '.join(note.split())}", width)
         for note, number in notes.most_common(_NUM_NOTES)
     ]
-    return rows
+    return rows + _not_started(queue.not_started, width)
+
+
+def _queued(queue: Queue) -> list[str]:
+    """Tasks by state, and why the pending ones wait."""
+    reasons = [f"{number:,} {reason}" for reason, number in queue.reasons.items()]
+    if list(queue.reasons.values()) == [queue.states.get("PENDING")]:
+        reasons = list(queue.reasons)
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    return [
+        f"{number:,} {state.lower()} in the queue{why if state == 'PENDING' else ''}"
+        for state, number in queue.states.items()
+    ]
+
+
+def _not_started(items: list[NotStarted], width: int) -> list[str]:
+    return [text.cut(f"  {line}", width) for item in items for line in describe(item)]
 
 
 def _running(views: list[WorkerView], width: int) -> list[str]:
@@ -120,6 +143,7 @@ def _failures(failures: list[FailureClass], width: int) -> list[str]:
         where = f" on {failure.host}" if failure.host else ""
         rows += [
             f"  {failure.error_class}: {', '.join(kinds)}",
+            *_ids(failure, width),
             text.cut(f"    e.g. {failure.shard}{where}:", width),
             *(f"      {line}" for line in failure.example.splitlines()[:4]),
         ]
@@ -128,12 +152,29 @@ def _failures(failures: list[FailureClass], width: int) -> list[str]:
     return ["", "failures", *rows] if rows else []
 
 
+def _ids(failure: FailureClass, width: int) -> list[str]:
+    """Which shards they are, where that is more than the example."""
+    num_shards = failure.quarantined + failure.pending
+    if num_shards == 1:
+        return []
+    ids = failure.shards
+    room = width - len(f"    shards  , and {num_shards:,} more")
+    while len(ids) > 1 and len(", ".join(ids)) > room:
+        ids = ids[:-1]
+    rest = f" and {num_shards - len(ids):,} more" if num_shards > len(ids) else ""
+    return [f"    shards  {', '.join(ids)}{rest}"]
+
+
 def _advice(summary: Summary) -> list[str]:
     """The commands that go on from here."""
     run = shown(summary.run_dir)
     rows = []
-    if summary.quarantined or summary.finalize == "quarantined":
-        rows.append(f"retry      python -m hpcpipe retry {run}    (once the cause is mended)")
+    is_quarantined = summary.quarantined or summary.finalize == "quarantined"
+    if is_quarantined:
+        classes = {failure.error_class for failure in summary.failures if failure.quarantined}
+        what = "inputs are" if classes == {"BadInputError"} else "cause is"
+        hint = f"(once the {what} mended; then launch it again)"
+        rows.append(f"retry      python -m hpcpipe retry {run}    {hint}")
     if summary.failures:
         shard = summary.failures[0].shard
         rows.append(f"look       python -m hpcpipe logs {run} {shown(shard)}")

@@ -53,7 +53,7 @@ def prepare(config: Config) -> tuple[RunDir, str]:
         _restore_output(run, config)
     if config.extend:
         num_new, num_changed = extend_plan(run, config)
-        return run, f"extended by {num_new} new shards, {num_changed} changed"
+        return run, f"extended by {plural(num_new, 'new shard')}, {num_changed:,} changed"
     return run, "resumed"
 
 

@@ -2,20 +2,36 @@
 
 import getpass
 import re
+import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from hpcpipe.errors import LaunchError
+from hpcpipe.manifest.rundir import Launch
 
 TIMEOUT_S = 60
 _DEFAULT_MAX_ARRAY_SIZE = 1001
-_LIVE = frozenset(
-    {
-        *("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED"),
-        *("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT"),
-    }
-)
+# What a task was before it began to end tells whether it goes on: squeue lists one that was
+# cancelled or is done as COMPLETING, too, but this filter goes by the state underneath.
+_LIVE = "PENDING,RUNNING,SUSPENDED"
+
+
+class Task(NamedTuple):
+    """One task of an array that is queued or running.
+
+    Attributes:
+        array: array job id.
+        label: ``ARRAY_INDEX``, as its worker is called.
+        state: SLURM's word for it: ``PENDING``, ``RUNNING``, ...
+        reason: why it is pending, in SLURM's words; ``None`` where it gives no reason.
+    """
+
+    array: str
+    label: str
+    state: str
+    reason: str
 
 
 def _command(*args: str, timeout_s: float = TIMEOUT_S) -> str:
@@ -42,36 +58,43 @@ def live_tasks(arrays: Collection[str]) -> dict[str, int]:
     Raises:
         LaunchError: squeue does not answer.
     """
-    return dict(Counter(job for job, _ in _live(arrays, getpass.getuser(), TIMEOUT_S)))
+    return dict(Counter(task.array for task in _live(arrays, getpass.getuser(), TIMEOUT_S)))
 
 
-def task_states(
-    arrays: Collection[str], users: Collection[str], timeout_s: float
-) -> dict[str, int]:
-    """Count queued and running tasks of arrays by what SLURM calls their state, in one call.
+def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | None:
+    """List queued and running tasks of launches, in one call.
 
     Args:
-        arrays: array job ids.
-        users: who submitted them.
+        launches: the launches.
         timeout_s: how long to wait for an answer.
 
     Returns:
-        Number of tasks by state (``PENDING``, ``RUNNING``, ...); states without one are left out.
+        The tasks; None where SLURM cannot be asked or does not answer.
 
     Raises:
-        LaunchError: squeue does not answer.
+        Nothing.
     """
-    return dict(Counter(state for _, state in _live(arrays, ",".join(users), timeout_s)))
+    arrays = {launch.array_job: launch.user for launch in launches if launch.array_job}
+    if arrays and shutil.which("squeue") is None:
+        return None
+    try:
+        return _live(arrays, ",".join(sorted(set(arrays.values()))), timeout_s)
+    except LaunchError:
+        return None
 
 
-def _live(arrays: Collection[str], users: str, timeout_s: float) -> list[tuple[str, str]]:
-    """Array job id and state of every task that is not over."""
+def _live(arrays: Collection[str], users: str, timeout_s: float) -> list[Task]:
     if not arrays:
         return []
-    args = ("squeue", "-h", "-r", "-u", users, "-o", "%F %T")
-    lines = _command(*args, timeout_s=timeout_s).splitlines()
-    pairs = [(job, state.strip()) for job, _, state in (line.partition(" ") for line in lines)]
-    return [(job, state) for job, state in pairs if job in arrays and state in _LIVE]
+    args = ("squeue", "-h", "-r", "-u", users, "-t", _LIVE, "-o", "%F %K %T %r")
+    rows = [line.split(None, 3) for line in _command(*args, timeout_s=timeout_s).splitlines()]
+    return [_task(*row) for row in rows if row and row[0] in arrays]
+
+
+def _task(array: str, index: str, state: str, reason: str) -> Task:
+    # COMPLETING and still live: it was queued again and waits for its last run to end.
+    state = "PENDING" if state == "COMPLETING" else state
+    return Task(array, f"{array}_{index if index.isdecimal() else 0}", state, reason.strip())
 
 
 def num_live_tasks(arrays: Collection[str]) -> int:

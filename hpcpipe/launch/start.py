@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
 from hpcpipe.console import plural, say, warn
-from hpcpipe.launch import here, local, script, slurm
+from hpcpipe.launch import here, local, not_started, script, slurm
 from hpcpipe.launch.pending import Pending, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.rundir import RunDir
@@ -95,6 +95,8 @@ def report(pending: Pending, code: int) -> int:
     counted = [f"{name} {value:,}" for name, value in stats.items() if value]
     if counted:
         say(f"counted    {', '.join(counted)}")
+    for line in not_started.explain(run) if code == 4 else ():
+        say(line)
     if code:
         say(f"look       python -m hpcpipe status {show(run.path)}")
     return code

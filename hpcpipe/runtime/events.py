@@ -80,3 +80,9 @@ def _plain_stats(stats: Mapping[str, Any]) -> dict[str, int | float]:
             continue
         plain[printable(name)] = value if abs(value) <= _MAX_INT else float(value)
     return plain
+
+
+def worded(error: BaseException) -> str:
+    """Write class and message of an exception, for people. Raises nothing."""
+    name, message = type(error).__name__, str(error)
+    return f"{name}: {message}" if message else name

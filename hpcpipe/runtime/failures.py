@@ -10,6 +10,7 @@ from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.tally import Tally
 
 WORKER_LOST = "WorkerLost"
+MAX_IDS = 10
 
 
 class FailureClass(msgspec.Struct, frozen=True):
@@ -22,6 +23,7 @@ class FailureClass(msgspec.Struct, frozen=True):
         charged: False for failures of the machine, which never quarantine a shard.
         example: a message of one of them.
         shard: that shard.
+        shards: the first shards of the class, quarantined ones first.
         host: where it failed.
         log: the log file that has it.
     """
@@ -32,6 +34,7 @@ class FailureClass(msgspec.Struct, frozen=True):
     charged: bool
     example: str
     shard: str
+    shards: list[str]
     host: str
     log: str
 
@@ -95,6 +98,7 @@ def failures_by_class(run: RunDir, state: RunState, tally: Tally) -> list[Failur
                 charged=charged,
                 example=first.message,
                 shard=first.shard,
+                shards=ids[:MAX_IDS],
                 host=first.host,
                 log=log_path(run, first.writer),
             )

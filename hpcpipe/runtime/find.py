@@ -97,7 +97,10 @@ def _owner(name: str, owners: dict[str, Path]) -> RunDir:
         raise RunMismatchError("\n".join([f"several runs made {name}; name one of them:", *lines]))
     (owner,) = owners.values()
     if not is_run_dir(owner):
-        raise RunMismatchError(f"{name} was made by run {owner}, which is gone")
+        raise RunMismatchError(
+            f"{name} was made by run {owner}, which is gone: name the run directory if it was "
+            "moved, or launch again with the same stage.output and adopt=true"
+        )
     return RunDir(owner)
 
 

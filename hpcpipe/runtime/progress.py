@@ -62,4 +62,10 @@ class Progress:
         elif event.event == "failed":
             self._num_failures += 1
             self._bar.set_postfix_str(f"{self._num_failures} failed, last: {event.shard}")
-            self._bar.write(f"shard {event.shard} failed: {event.error}", file=sys.stderr)
+            self._bar.write(f"shard {event.shard} failed: {_error(event)}", file=sys.stderr)
+
+
+def _error(event: Event) -> str:
+    """Class and message; some exceptions have no message."""
+    name = event.error_class
+    return name if event.error in ("", name) else f"{name}: {event.error}"

@@ -1,13 +1,12 @@
 """One worker: claims shards of a run and does them until nothing is left to claim."""
 
 import logging
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config
-from hpcpipe.errors import ShardError, TransientShardError
+from hpcpipe.errors import ShardError
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
@@ -16,17 +15,15 @@ from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits, stripe
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
-from hpcpipe.runtime.events import closed_event, done_event, failed_event
+from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.results import check_outputs, collect_results, open_state
 from hpcpipe.runtime.session import Session, log_to, scratch_root
 from hpcpipe.runtime.signals import StopFlag
-from hpcpipe.stage import ShardStopped, Stage
+from hpcpipe.runtime.watchdog import AtHand, Watchdog
+from hpcpipe.stage import ShardResult, ShardStopped, Stage
 
 logger = logging.getLogger(__name__)
-
-EXIT_HUNG = 75
-"""Exit code of a worker whose shard made no progress for ``shard_timeout_s``."""
 
 
 class WorkerResult(NamedTuple):
@@ -75,20 +72,19 @@ def run_worker(
     scratch = scratch_root(config.run.scratch)
     session = Session(run, label, launch.number, scratch, config.run.heartbeat_s)
     note = "died"
-    with log_to(run.logs / f"{label}.log", label):
-        worker = Worker(session, config, launch, index, state, reader, flag, on_event)
-        try:
+    try:
+        with log_to(run.logs / f"{label}.log", label):
+            worker = Worker(session, config, launch, index, state, reader, flag, on_event)
             result = worker.work()
-            note = result.stopped
-        except KeyboardInterrupt:
-            note = "interrupted"
-            raise
-        except Exception as error:
-            note = f"{type(error).__name__}: {error}"
-            logger.exception("worker stopped")
-            raise
-        finally:
-            session.close(note)
+        note = result.stopped
+    except KeyboardInterrupt:
+        note = "interrupted"
+        raise
+    except Exception as error:
+        note = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        session.close(note)
     return result
 
 
@@ -117,8 +113,7 @@ class Worker:
         self._flag = flag
         self._on_event = on_event
         self._folder = OutputFolder(run.info.output, options.checksum)
-        self._ctx: ShardContext | None = None
-        self._current = Claim("", 0, [])
+        self._watchdog = Watchdog(session, launch, flag, options.shard_timeout_s)
         self._num_env_failures = 0
         self._num_done = self._num_failed = 0
         self._stage_state: Any = None
@@ -137,7 +132,7 @@ class Worker:
             self._record,
             flag.no_more_claims,
         )
-        session.watchdog = self._watch_progress
+        session.watchdog = self._watchdog.look
 
     def work(self) -> WorkerResult:
         """Run the loop; see `run_worker`. Raises as that does."""
@@ -198,7 +193,6 @@ class Worker:
         self._on_event(event)
 
     def _do_block(self, claim: Claim) -> None:
-        self._current = claim
         error: BaseException | None = None
         try:
             for shard_id in claim.shards:
@@ -214,15 +208,15 @@ class Worker:
             self._close(claim, error)
 
     def _close(self, claim: Claim, error: BaseException | None) -> None:
-        self._ctx = None
+        self._watchdog.at_hand = None
         self._session.heartbeat.update(shard="", state="working")
         if any(self._state.status(shard_id) == "pending" for shard_id in claim.shards):
             self._record(closed_event(claim, error))
 
     def _do_shard(self, shard_id: str, claim: Claim) -> Outcome:
-        work = self._begin(shard_id, claim)
-        assert self._ctx is not None
-        outcome = attempt_shard(work, self._ctx, lambda: self._claimer.fence(claim))
+        ctx, work = self._begin(shard_id, claim)
+        self._watchdog.at_hand = AtHand(claim, shard_id, ctx)
+        outcome = attempt_shard(work, ctx, lambda: self._claimer.fence(claim))
         error = outcome.error
         if outcome.kind == "done":
             self._record(done_event(claim, shard_id, outcome))
@@ -232,7 +226,7 @@ class Worker:
         self._count_environment(shard_id, outcome)
         return outcome
 
-    def _begin(self, shard_id: str, claim: Claim) -> Callable[[], None]:
+    def _begin(self, shard_id: str, claim: Claim) -> tuple[ShardContext, Callable[[], None]]:
         """Make the context of an attempt and what is to be done in it."""
         session = self._session
         common = (
@@ -246,13 +240,12 @@ class Worker:
         if shard_id == FINALIZE:
             results = collect_results(session.run, self._state)
             final = FinalizeContext(self._state.plan, results, *common)
-            self._ctx = final
-            return lambda: self._finalize(final)
+            return final, lambda: self._finalize(final)
         index = self._state.plan.index(shard_id)
         assert index is not None
         ctx = ShardContext(shard_id, *common)
-        self._ctx = ctx
-        return lambda: process_shard(self._stage, self._state.plan, index, ctx, self._stage_state)
+        plan, state = self._state.plan, self._stage_state
+        return ctx, lambda: process_shard(self._stage, plan, index, ctx, state)
 
     def _finalize(self, ctx: FinalizeContext) -> None:
         """Re-verify what more than one attempt may have written, then finalize."""
@@ -269,7 +262,7 @@ class Worker:
     def _reset_mismatches(self, ctx: FinalizeContext) -> bool:
         """Reset shards whose files another attempt than the recorded one has written."""
         retried = [i for i, attempt in self._state.done.items() if attempt > 1 and i != FINALIZE]
-        results = filter(None, map(ctx.result, retried))
+        results = _with_progress(filter(None, map(ctx.result, retried)), ctx)
         bad = {f.shard_id for f in check_outputs(self._folder, results, deep=True)}
         for shard_id in sorted(bad):
             logger.warning("shard %s: its output is not the recorded attempt's", shard_id)
@@ -280,7 +273,7 @@ class Worker:
     def _fail(self, shard_id: str, claim: Claim, error: BaseException, seconds: float) -> None:
         detail = None if isinstance(error, ShardError) else error
         text = "shard %s failed (attempt %d): %s"
-        logger.error(text, shard_id, claim.attempt, error, exc_info=detail)
+        logger.error(text, shard_id, claim.attempt, worded(error), exc_info=detail)
         self._num_failed += 1
         self._record(failed_event(claim, shard_id, error, seconds))
 
@@ -289,24 +282,13 @@ class Worker:
             self._num_env_failures = 0
         elif outcome.kind == "environment":
             self._num_env_failures += 1
-            logger.error("shard %s: not its fault, given back: %s", shard_id, outcome.error)
+            reason = worded(outcome.error) if outcome.error else ""
+            logger.error("shard %s: not its fault, given back: %s", shard_id, reason)
             if self._num_env_failures >= self._config.run.max_env_failures:
-                self._flag.stop(f"{self._num_env_failures} times in a row: {outcome.error}")
+                self._flag.stop(f"{self._num_env_failures} times in a row: {reason}")
 
-    def _watch_progress(self) -> None:
-        """End the process when a shard hangs; runs in the heartbeat's thread."""
-        if self._launch.kind == "local" and not os.path.exists(f"/proc/{self._launch.pid}"):
-            self._flag.stop("the command that started this worker is gone")
-        ctx, timeout_s = self._ctx, self._config.run.shard_timeout_s
-        if ctx is None:
-            return
-        self._session.heartbeat.update(num_samples=ctx.num_samples)
-        if timeout_s is None or time.monotonic() - ctx.progress_at < timeout_s:
-            return
-        claim, shard_id = self._current, self._session.heartbeat.beat.shard
-        error = f"no progress for {timeout_s:g} s (run.shard_timeout_s)"
-        logger.critical("shard %s: %s; this worker ends", shard_id, error)
-        hung = TransientShardError(error)
-        self._session.record(failed_event(claim, shard_id, hung, timeout_s))
-        self._session.record(closed_event(claim, None))
-        os._exit(EXIT_HUNG)
+
+def _with_progress(results: Iterable[ShardResult], ctx: ShardContext) -> Iterator[ShardResult]:
+    for num_read, result in enumerate(results):
+        ctx.progress(num_read)
+        yield result

@@ -16,7 +16,9 @@ def slurm_commands(tmp_path, monkeypatch):
     tools = tmp_path / "bin"
     tools.mkdir()
     told = tmp_path / "told"
-    (tools / "squeue").write_text('#!/bin/sh\nprintf "77 PENDING\\n77 RUNNING\\n5 RUNNING\\n"\n')
+    (tools / "squeue").write_text(
+        '#!/bin/sh\nprintf "77 0 PENDING Priority\\n77 1 RUNNING None\\n5 0 RUNNING None\\n"\n'
+    )
     (tools / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
@@ -80,7 +82,7 @@ def test_status_counts_what_is_queued(tmp_path, capsys, slurm_commands):
     assert verb("status", run_dir) == 0
     shown = capsys.readouterr().out
     assert "state      queued" in shown
-    assert "1 pending in the queue, 1 running in the queue" in shown
+    assert "1 pending in the queue (Priority), 1 running in the queue" in shown
     assert f"python -m hpcpipe cancel {run_dir}" in shown
 
 

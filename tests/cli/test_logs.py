@@ -12,6 +12,7 @@ from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.history import records_of, speaks_of
 from hpcpipe.runtime.session import Session, log_to
 from tests.cli.runs import good_run, mixed_run, verb
+from tests.toys.runs import run_here, toy_config, write_inputs
 
 
 def test_few_logs_are_printed(tmp_path, capsys):
@@ -126,6 +127,33 @@ def test_output_of_plain_sbatch_is_found_too(tmp_path, capsys):
     capsys.readouterr()
     assert verb("logs", run_dir) == 0
     assert "slurm-78_0.out\n    module: command not found" in capsys.readouterr().out
+
+
+def test_a_file_submitted_by_hand_is_known_by_its_output(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    RunDir(run_dir).add_launch(Launch(number=0, kind="script", num_workers=2))
+    assert verb("logs", run_dir) == 0
+    assert "have not begun" not in capsys.readouterr().out
+    (run_dir / "logs" / "slurm-79_1.out").write_text("module: command not found\n")
+    assert verb("logs", run_dir) == 0
+    assert "slurm-79_1.out\n    module: command not found" in capsys.readouterr().out
+
+
+def test_a_later_launch_that_began_makes_up_for_one_that_did_not(tmp_path, capsys):
+    run_dir = good_run(tmp_path)
+    RunDir(run_dir).add_launch(Launch(number=0, kind="slurm", num_workers=2, array_job="77"))
+    assert verb("work", run_dir) == 0
+    capsys.readouterr()
+    assert verb("logs", run_dir) == 0
+    assert "have not begun" not in capsys.readouterr().out
+
+
+def test_the_log_names_the_class_of_an_unexpected_error(tmp_path, capsys):
+    write_inputs(tmp_path, a="crash")
+    run_dir = run_here(toy_config(tmp_path)).run_dir
+    capsys.readouterr()
+    assert verb("logs", run_dir) == 0
+    assert "shard a failed (attempt 1): KeyError: 'crash'" in capsys.readouterr().out
 
 
 def test_an_id_within_another_is_not_meant():

@@ -8,6 +8,7 @@ import time
 import msgspec
 import pytest
 
+from hpcpipe.cli import status_text
 from hpcpipe.manifest.heartbeat import Beat
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
@@ -56,6 +57,23 @@ def test_failures_are_grouped_with_the_log_and_the_way_on(tmp_path, capsys):
     assert f"log  {run_dir}/logs/here-1-0.log" in shown
     assert f"python -m hpcpipe retry {run_dir}" in shown
     assert "TransientShardError" not in shown  # that shard was done in the end
+
+
+def test_all_shards_of_a_failure_are_named_as_far_as_they_fit(tmp_path, capsys):
+    write_inputs(tmp_path, **{f"s{n:02d}": "bad" for n in range(14)}, fine="x")
+    run_dir = run_here(toy_config(tmp_path)).run_dir
+    capsys.readouterr()
+    assert verb("status", run_dir) == 0
+    shown = capsys.readouterr().out
+    ids = ", ".join(f"s{n:02d}" for n in range(10))
+    assert f"BadInputError: 14 quarantined\n    shards  {ids} and 4 more\n" in shown
+    assert "once the inputs are mended; then launch it again" in shown
+    assert summary_of(run_dir).failures[0].shards == [f"s{n:02d}" for n in range(10)]
+
+
+def test_counters_that_counted_nothing_are_left_out():
+    stats = {"samples_in": 12390, "samples_dropped": 0, "gigapixels": 0.0}
+    assert status_text._stats(stats, 80) == ["counted    samples_in 12,390"]
 
 
 def test_failures_of_the_machine_are_told_apart(tmp_path):

@@ -61,7 +61,7 @@ def test_an_output_folder_of_several_runs(runs, tmp_path, folder):
 def test_an_output_folder_whose_run_is_gone(runs, tmp_path, folder):
     run_dir = run_here(toy_config(tmp_path, stage__output=str(tmp_path / "out"))).run_dir
     run_dir.rename(tmp_path / "elsewhere")
-    with pytest.raises(RunMismatchError, match="which is gone"):
+    with pytest.raises(RunMismatchError, match=r"which is gone.*adopt=true"):
         find_run("out", folder)
 
 

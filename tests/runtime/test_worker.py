@@ -10,7 +10,7 @@ import pytest
 from hpcpipe.errors import SetupError
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.worker import EXIT_HUNG
+from hpcpipe.runtime.watchdog import EXIT_HUNG
 from tests.toys.runs import events_of, parts_left, run_here, state_of, toy_config, write_inputs
 
 
@@ -88,7 +88,7 @@ def test_errors_of_the_environment_stop_the_worker_and_charge_no_shard(tmp_path,
     assert started.exit_code == 4
     assert events_of(started.run_dir, "failed") == []
     assert len(events_of(started.run_dir, "closed")) == config.run.max_env_failures == 5
-    assert "5 times in a row: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert "5 times in a row: OSError: [Errno 28] No space left on device" in capsys.readouterr().err
     assert len(state_of(started.run_dir, config).pending()) == 8
     write_inputs(tmp_path, **{f"s{n}": "x" for n in range(8)})
     # The inputs changed since they were planned: extending takes them as they are now.

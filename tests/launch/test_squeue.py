@@ -1,0 +1,41 @@
+"""What is made of the answers of SLURM's commands."""
+
+import pytest
+
+from hpcpipe.launch.squeue import Task, queued_tasks
+from hpcpipe.manifest.rundir import Launch
+
+LAUNCH = Launch(number=1, kind="slurm", num_workers=2, array_job="12", user="me")
+
+
+@pytest.fixture
+def squeue(tmp_path, monkeypatch):
+    """A function that makes a stand-in for squeue from the lines of a shell script."""
+
+    def install(*lines):
+        path = tmp_path / "squeue"
+        path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    return install
+
+
+def test_tasks_are_told_with_their_reasons(squeue):
+    squeue(
+        "echo 12 3 PENDING '(launch failed requeued held)'",
+        "echo 12 N/A RUNNING None",
+        "echo 13 0 RUNNING None",
+        "echo 12 4 COMPLETING None",
+    )
+    assert queued_tasks([LAUNCH], 10) == [
+        Task("12", "12_3", "PENDING", "(launch failed requeued held)"),
+        Task("12", "12_0", "RUNNING", "None"),
+        Task("12", "12_4", "PENDING", "None"),
+    ]
+
+
+def test_no_answer_is_not_an_empty_queue(squeue):
+    squeue("exit 1")
+    assert queued_tasks([LAUNCH], 10) is None
+    assert queued_tasks([], 10) == []
