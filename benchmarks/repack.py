@@ -74,7 +74,7 @@ def child_index(work: Path, out: Path, num_samples: int):
     import pyarrow.parquet  # noqa: F401
 
     import hpcpipe.compose.api
-    import hpcpipe.formats.sampletable
+    import hpcpipe.formats.sample_table
     import hpcpipe.runtime.worker
     import hpcpipe.stages.index
 

@@ -1,1 +1,30 @@
-"""File formats: tar, key lists, sample indexes, and reading files local and remote."""
+"""File formats, and reading files local and remote; knows nothing of runs, shards or stages' work.
+
+Finding and reading files:
+    listing         which files a location names: paths, folders, globs, braces, URLs
+    local_listing   the part for local folders
+    remote_listing  the part for URLs
+    source          bytes at an offset, from a local file, a URL or a gzip-compressed tar
+    remote_source   the part for URLs: reading ahead, keeping what was read
+    remote          what every use of a URL needs: opening, errors, ranges, names without secrets
+
+Tars and samples:
+    tar             members of a tar, read from its headers
+    tar_blocks      single header blocks, parsed fast
+    tar_extended    pax and GNU headers that speak of the next member
+    tar_fields      numbers, text and checksums inside a header
+    tar_write       headers of new members, padding, the end of an archive
+    samples         member names into keys and extensions, members into samples
+    edits           new members for the samples of one shard
+    edit_origins    the part that reads them: loose files, or a tar
+
+Lists of samples:
+    keep_list       which samples to keep: converted once, then mapped
+    key_files       the text, json, parquet and npy files that such lists come in
+    json_keys       the part for one large json
+    ids             keys and uids as 128-bit numbers, and sorting billions of them
+    sample_table    the samples of one tar, as parquet
+    sample_index    the samples of many tars, as mapped arrays
+    npy             the header of an npy file that is written piece by piece
+    permutation     a random order that is computed, not stored
+"""

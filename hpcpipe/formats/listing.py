@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hpcpipe.errors import BadInputError, PlanError
+from hpcpipe.formats.local_listing import braces, files_in, glob_files, has_magic
 from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
 from hpcpipe.formats.remote_listing import list_remote, remote_input
-from hpcpipe.formats.walk import braces, files_in, glob_files, has_magic
 from hpcpipe.stage import Input
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

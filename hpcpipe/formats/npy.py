@@ -1,4 +1,4 @@
-"""The header of an npy file, for arrays written piece by piece."""
+"""The header of an npy file, for arrays written piece by piece; reading them is numpy's."""
 
 from typing import Any
 

@@ -1,10 +1,13 @@
-"""Which objects a URL names; one listing a folder, and no look at each object."""
+"""Which objects a URL names; one listing a folder, and no look at each object.
+
+Order, duplicates and local files are for ``listing``.
+"""
 
 from typing import Any
 
 from hpcpipe.errors import BadInputError, HpcPipeError, PlanError
+from hpcpipe.formats.local_listing import braces, has_magic
 from hpcpipe.formats.remote import display, filesystem, remote_errors, version_of
-from hpcpipe.formats.walk import braces, has_magic
 from hpcpipe.stage import Input
 
 _MAX_LOOKS = 3

@@ -1,13 +1,22 @@
-"""A remote object as a source: byte ranges, and reading ahead where it is read forwards."""
+"""A remote object as a source: byte ranges, reading ahead, and keeping what was read lately.
+
+Does not unpack; gzip-compressed objects are fetched and unpacked by ``source``.
+"""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display, filesystem, read_many, remote_errors
 
+if TYPE_CHECKING:
+    from hpcpipe.formats.source import Source
+
 READ_AHEAD_BYTES = 8 << 20
 JUMP_BYTES = 256 << 10
+BLOCK_BYTES = 4 << 20
+NUM_BLOCKS = 8
 
 
 class RemoteSource:
@@ -123,3 +132,71 @@ class RemoteSource:
         if forward and following < self.size_bytes:
             self._pool = self._pool or ThreadPoolExecutor(1, "hpcpipe-read-ahead")
             self._ahead = (following, self._pool.submit(self._fetch, following, READ_AHEAD_BYTES))
+
+
+class KeepBehind:
+    """A source that serves its last `NUM_BLOCKS` blocks from memory, for readers that come back.
+
+    Closes with the source it wraps.
+
+    Attributes:
+        path: the source's.
+        size_bytes: the source's.
+        fd: always None.
+    """
+
+    fd: int | None = None
+
+    def __init__(self, source: "Source") -> None:
+        """Wrap a source. Raises nothing."""
+        self.path = source.path
+        self.size_bytes = source.size_bytes
+        self._source = source
+        self._blocks: dict[int, bytes] = {}
+
+    def read_at(self, offset: int, num_bytes: int) -> bytes:
+        """Read a byte range, fewer bytes only at the end.
+
+        Args:
+            offset: first byte.
+            num_bytes: how many.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            BadInputError: the object is gone or may not be read.
+            TransientShardError: the store failed.
+        """
+        end = min(offset + num_bytes, self.size_bytes)
+        parts = []
+        while offset < end:
+            number, start = divmod(offset, BLOCK_BYTES)
+            part = self._block(number)[start : start + end - offset]
+            parts.append(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read several ranges; as for the source. Raises what the source raises."""
+        return self._source.read_ranges(ranges)
+
+    def close(self) -> None:
+        """Close the source. Raises what the source raises."""
+        self._blocks.clear()
+        self._source.close()
+
+    def __enter__(self) -> "KeepBehind":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.get(number)
+        if block is None:
+            while len(self._blocks) >= NUM_BLOCKS:
+                del self._blocks[next(iter(self._blocks))]
+            block = self._source.read_at(number * BLOCK_BYTES, BLOCK_BYTES)
+            self._blocks[number] = block
+        return block

@@ -4,7 +4,7 @@
 checks every header's checksum, and names file and byte offset when something is wrong. Names
 come out as Python's ``tarfile`` gives them.
 
-Writing headers is in ``tar_header``; samples (names split into key and extension) in ``samples``.
+Writing headers is in ``tar_write``; samples (names split into key and extension) in ``samples``.
 Compressed tars are unpacked by ``source``. Contents are never looked at here.
 """
 

@@ -1,4 +1,7 @@
-"""What the extension headers of a tar (pax, GNU long names) say of the member behind them."""
+"""What the extension headers of a tar (pax, GNU long names) say of the member behind them.
+
+For ``tar_blocks`` and ``tar``, which read the headers; takes in contents only.
+"""
 
 import re
 

@@ -1,1 +1,17 @@
-"""The stages that come with hpcpipe, one file each; `hpcpipe.stage` is the contract."""
+"""The stages that come with hpcpipe, one file each; `hpcpipe.stage` is the contract.
+
+index     where every sample of every tar lies
+reshard   new tars from old ones: the options, and which of two ways is taken
+
+A file with an underscore in front is a part of a stage, not one by itself. Of reshard:
+    _keep             the keep list, for both ways
+    _overlay          tar by tar: one tar, with edits put in and samples left out
+    _overlay_plan     which tars there are, and the edits of each
+    _overlay_edits    which edit stands in for which member
+    _overlay_write    the new tar: ranges of the old one, new headers, new contents
+    _repack           one new tar out of samples that lie anywhere
+    _repack_plan      which samples are kept, in which order, and where a tar ends
+    _repack_keys      the keys of samples that would be equal, or get a prefix
+    _repack_read      byte ranges out of many tars, read together
+    _repack_piece     one sample's range as a small tar
+"""

@@ -4,8 +4,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from hpcpipe.errors import PlanError
-from hpcpipe.formats import keys
-from hpcpipe.formats.keys import KeepList
+from hpcpipe.formats import keep_list
+from hpcpipe.formats.keep_list import KeepList
 from hpcpipe.stage import PlanContext, WorkerContext
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def convert_keep(stage: "Reshard", ctx: PlanContext) -> None:
     if stage.keep is None:
         return
     try:
-        built = keys.build(stage.keep, stage.keep_field, ctx.artifact(_ARTIFACT))
+        built = keep_list.build(stage.keep, stage.keep_field, ctx.artifact(_ARTIFACT))
     except PlanError as error:
         raise PlanError(f"stage.keep: {error}") from error
     logger.info(

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from hpcpipe.errors import SetupError
-from hpcpipe.formats.behind import KeepBehind
 from hpcpipe.formats.edit_origins import Edit, open_origin
 from hpcpipe.formats.edits import Edits
-from hpcpipe.formats.keys import KeepList
+from hpcpipe.formats.keep_list import KeepList
 from hpcpipe.formats.remote import display, is_remote
+from hpcpipe.formats.remote_source import KeepBehind
 from hpcpipe.formats.samples import Sample, group
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import Member, scan

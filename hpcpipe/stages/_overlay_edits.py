@@ -1,4 +1,7 @@
-"""Which edit stands in for which member of a sample, and when a json is no edit at all."""
+"""Which edit stands in for which member of a sample, and when a json is no edit at all.
+
+Decides only; finding edits is in ``formats.edits``, writing them in ``_overlay_write``.
+"""
 
 import json
 

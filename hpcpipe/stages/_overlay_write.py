@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from hpcpipe.formats.source import Source
 from hpcpipe.formats.tar import Member
-from hpcpipe.formats.tar_header import end_of_archive, make_header, padding
+from hpcpipe.formats.tar_write import end_of_archive, make_header, padding
 from hpcpipe.stage import Output
 
 MAX_RUN_BYTES = 16 << 20

@@ -11,10 +11,10 @@ import numpy as np
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.ids import Array
-from hpcpipe.formats.sampleindex import SampleIndex
+from hpcpipe.formats.sample_index import SampleIndex
 from hpcpipe.formats.samples import split_key
 from hpcpipe.formats.tar import Member, scan
-from hpcpipe.formats.tar_header import end_of_archive, make_header, padding
+from hpcpipe.formats.tar_write import end_of_archive, make_header, padding
 from hpcpipe.stage import Output, Shard, ShardContext, ShardStopped, WorkerContext
 from hpcpipe.stages._repack_keys import FreeKeys, prefixes, repeats, with_prefix
 from hpcpipe.stages._repack_piece import FilePiece, Piece, WindowPiece

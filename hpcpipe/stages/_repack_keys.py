@@ -1,4 +1,7 @@
-"""Sample keys of repacked tars: which keep theirs, which get another, and what equal ones do."""
+"""Sample keys of repacked tars: which keep theirs, which get another, and what equal ones do.
+
+Knows keys and their ids only; the members are renamed in ``_repack``.
+"""
 
 import itertools
 from typing import TYPE_CHECKING

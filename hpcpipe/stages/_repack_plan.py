@@ -14,13 +14,13 @@ import numpy as np
 
 from hpcpipe.errors import ConfigError, PlanError, SetupError
 from hpcpipe.formats.ids import Array
-from hpcpipe.formats.keys import KeepList
+from hpcpipe.formats.keep_list import KeepList
 from hpcpipe.formats.npy import npy_header
 from hpcpipe.formats.permutation import Permutation
 from hpcpipe.formats.remote import display
-from hpcpipe.formats.sampleindex import SampleIndex, check_tars, open_index
+from hpcpipe.formats.sample_index import SampleIndex, check_tars, open_index
 from hpcpipe.formats.source import GZIP_SUFFIXES
-from hpcpipe.formats.tar_header import RECORD_BYTES
+from hpcpipe.formats.tar_write import RECORD_BYTES
 from hpcpipe.stage import PlanContext, Shard, WorkerContext
 from hpcpipe.stages._keep import convert_keep, open_keep
 

@@ -21,7 +21,7 @@ from hpcpipe.errors import BadInputError
 from hpcpipe.formats.ids import Array
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.formats.remote import display, is_remote, read_many
-from hpcpipe.formats.sampleindex import Tar
+from hpcpipe.formats.sample_index import Tar
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 
 WINDOW_BYTES = 16 << 20
@@ -108,7 +108,7 @@ class TarPool:
         """Read samples window by window.
 
         Args:
-            rows: `sampleindex.SAMPLE_DTYPE` (N,), in the order wanted.
+            rows: `sample_index.SAMPLE_DTYPE` (N,), in the order wanted.
 
         Yields:
             First sample, the one behind the last, and their bytes one behind the other, valid

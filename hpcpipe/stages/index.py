@@ -1,7 +1,7 @@
 """The stage ``index``: where every sample of every tar lies, for repacking across tars.
 
 Each shard writes ``tars/ID.parquet`` for one tar; at the end they are merged into the arrays that
-``formats.sampleindex`` describes. Contents are not read, except for the json where uids are asked
+``formats.sample_index`` describes. Contents are not read, except for the json where uids are asked
 for.
 """
 
@@ -16,7 +16,7 @@ from hpcpipe.errors import BadInputError, ConfigError
 from hpcpipe.formats.ids import ID_DTYPE, Array, sort_ids
 from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.npy import npy_header
-from hpcpipe.formats.sampleindex import (
+from hpcpipe.formats.sample_index import (
     FORMAT_VERSION,
     MAX_CONTENTS,
     SAMPLE_DTYPE,
@@ -24,8 +24,8 @@ from hpcpipe.formats.sampleindex import (
     IndexInfo,
     Tar,
 )
+from hpcpipe.formats.sample_table import TableWriter, read_table
 from hpcpipe.formats.samples import Sample, group
-from hpcpipe.formats.sampletable import TableWriter, read_table
 from hpcpipe.formats.source import Source, open_source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import FinalizeContext, PlanContext, Shard, ShardContext, Stage

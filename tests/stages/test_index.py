@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hpcpipe.errors import BadInputError, ConfigError, PlanError, UpstreamIncompleteError
-from hpcpipe.formats import sampletable
+from hpcpipe.formats import sample_table
 from hpcpipe.formats.ids import hash_keys, hash_uids
-from hpcpipe.formats.sampleindex import check_tars, open_index
+from hpcpipe.formats.sample_index import check_tars, open_index
 from hpcpipe.stages.index import Index
 from tests.stages.drive import Drive
 from tests.stages.tars import sample, write_tar
@@ -23,7 +23,7 @@ def index(folder, root, **options):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(sampletable, "ROWS_PER_GROUP", 4)
+    monkeypatch.setattr(sample_table, "ROWS_PER_GROUP", 4)
     tars = tmp_path / "tars"
     write_tar(tars / "0.tar", [m for n in range(10) for m in sample(f"a{n}", uid=UIDS[n])])
     odd = [("readme", b"x"), *sample("d/long" + "x" * 120), ("d/e", None), ("d/b.c.txt", b"")]

@@ -307,7 +307,7 @@ def test_a_uid_of_zeros_is_a_uid(tmp_path):
 
 
 def test_uids_may_lack_in_some_batches_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("hpcpipe.formats.sampletable.ROWS_PER_GROUP", 2)
+    monkeypatch.setattr("hpcpipe.formats.sample_table.ROWS_PER_GROUP", 2)
     members = [m for n in range(8) for m in sample(f"k{n}", uid=UIDS[n] if n % 4 > 1 else None)]
     write_tar(tmp_path / "tars/0.tar", members)
     index = indexed(tmp_path / "tars", tmp_path / "index", uid=True)

@@ -402,7 +402,7 @@ def test_a_remote_tar_is_fetched_once(tmp_path, monkeypatch):
 
     from hpcpipe.formats.remote_source import RemoteSource
 
-    monkeypatch.setattr("hpcpipe.formats.behind.BLOCK_BYTES", 64 << 10)
+    monkeypatch.setattr("hpcpipe.formats.remote_source.BLOCK_BYTES", 64 << 10)
     monkeypatch.setattr("hpcpipe.formats.remote_source.READ_AHEAD_BYTES", 64 << 10)
     monkeypatch.setattr("hpcpipe.stages._overlay.BATCH_BYTES", 100 << 10)
     monkeypatch.setattr("hpcpipe.stages._overlay_write.MAX_RUN_BYTES", 100 << 10)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcpipe.errors import PlanError
-from hpcpipe.formats import ids, jsonkeys, keys
-from hpcpipe.formats.keys import KeepList
+from hpcpipe.formats import ids, json_keys, keep_list
+from hpcpipe.formats.keep_list import KeepList
 
 KEYS = [f"dir.x/{number:05d}-ü" for number in range(300)]
 UIDS = [f"{number * 7919:016x}{number:016x}" for number in range(300)]
@@ -19,8 +19,8 @@ PAIRS = np.array([(int(u[:16], 16), int(u[16:], 16)) for u in UIDS], np.dtype("u
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     monkeypatch.setattr(ids, "CHUNK_NUM", 64)
-    monkeypatch.setattr("hpcpipe.formats.keylists.BATCH_NUM", 50)
-    monkeypatch.setattr(jsonkeys, "CHUNK_BYTES", 70)
+    monkeypatch.setattr("hpcpipe.formats.key_files.BATCH_NUM", 50)
+    monkeypatch.setattr(json_keys, "CHUNK_BYTES", 70)
 
 
 def text(path, entries):
@@ -79,9 +79,9 @@ def npy(path, entries):
 )
 def test_every_kind_of_key_list_gives_the_same_file(tmp_path, name, write):
     text(tmp_path / "reference", KEYS)
-    keys.build(str(tmp_path / "reference"), None, tmp_path / "reference.npy")
+    keep_list.build(str(tmp_path / "reference"), None, tmp_path / "reference.npy")
     write(tmp_path / name, KEYS)
-    built = keys.build(str(tmp_path / name), None, tmp_path / "out.npy")
+    built = keep_list.build(str(tmp_path / name), None, tmp_path / "out.npy")
     assert built == ("key", 300, 0)
     assert (tmp_path / "out.npy").read_bytes() == (tmp_path / "reference.npy").read_bytes()
     kept = KeepList.open(tmp_path / "out.npy")
@@ -108,7 +108,7 @@ def uid_parquet(path):
 )
 def test_uid_lists_are_told_from_key_lists(tmp_path, name, write):
     write(tmp_path / name)
-    assert keys.build(str(tmp_path / name), None, tmp_path / "out.npy") == ("uid", 300, 0)
+    assert keep_list.build(str(tmp_path / name), None, tmp_path / "out.npy") == ("uid", 300, 0)
     kept = KeepList.open(tmp_path / "out.npy")
     assert kept.field == "uid"
     assert kept.contains(UIDS).all()
@@ -119,7 +119,7 @@ def test_uid_lists_are_told_from_key_lists(tmp_path, name, write):
 
 def test_uids_that_are_no_numbers_are_hashed(tmp_path):
     text(tmp_path / "a.txt", ["some-uid.x", UIDS[5], "g" * 32])
-    keys.build(str(tmp_path / "a.txt"), "uid", tmp_path / "out.npy")
+    keep_list.build(str(tmp_path / "a.txt"), "uid", tmp_path / "out.npy")
     kept = KeepList.open(tmp_path / "out.npy")
     assert kept.contains(["some-uid.x", "some-uid", "g" * 32]).tolist() == [True, False, True]
     assert kept.contains(["g" * 32, UIDS[5], "h" * 32, UIDS[6]]).tolist() == [1, 1, 0, 0]
@@ -128,7 +128,7 @@ def test_uids_that_are_no_numbers_are_hashed(tmp_path):
 def test_several_files_and_duplicates(tmp_path):
     text(tmp_path / "1.txt", KEYS[:200])
     text(tmp_path / "2.txt", KEYS[100:] + KEYS[:1])
-    built = keys.build(str(tmp_path / "*.txt"), "key", tmp_path / "out.npy")
+    built = keep_list.build(str(tmp_path / "*.txt"), "key", tmp_path / "out.npy")
     assert built == ("key", 300, 101)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.txt", "2.txt", "out.npy"]
 
@@ -197,7 +197,7 @@ def test_buckets_stay_small_wherever_the_ids_are(tmp_path, monkeypatch):
 def test_bad_lists_are_refused(tmp_path, name, content, says):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(PlanError) as error:
-        keys.build(str(tmp_path / name), "key", tmp_path / "out.npy")
+        keep_list.build(str(tmp_path / name), "key", tmp_path / "out.npy")
     assert says in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
@@ -217,7 +217,7 @@ def test_bad_lists_are_refused(tmp_path, name, content, says):
 def test_bad_parquet_is_refused(tmp_path, table, says):
     write_parquet(tmp_path / "a.parquet", table)
     with pytest.raises(PlanError, match=says):
-        keys.build(str(tmp_path / "a.parquet"), "key", tmp_path / "out.npy")
+        keep_list.build(str(tmp_path / "a.parquet"), "key", tmp_path / "out.npy")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_bad_parquet_is_refused(tmp_path, table, says):
 def test_bad_npy_is_refused(tmp_path, array, says):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(PlanError, match=says):
-        keys.build(str(tmp_path / "a.npy"), "key", tmp_path / "out.npy")
+        keep_list.build(str(tmp_path / "a.npy"), "key", tmp_path / "out.npy")
 
 
 def test_truncated_npy_is_refused(tmp_path):
@@ -241,7 +241,7 @@ def test_truncated_npy_is_refused(tmp_path):
     data = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(data[:-24])
     with pytest.raises(PlanError, match=r"a\.npy is truncated"):
-        keys.build(str(tmp_path / "a.npy"), None, tmp_path / "out.npy")
+        keep_list.build(str(tmp_path / "a.npy"), None, tmp_path / "out.npy")
 
 
 def test_list_at_a_url(tmp_path):
@@ -249,7 +249,7 @@ def test_list_at_a_url(tmp_path):
 
     fs = fsspec.filesystem("memory")
     fs.pipe("/lists/a.txt", "\n".join(KEYS).encode())
-    assert keys.build("memory://lists/a.txt", None, tmp_path / "out.npy") == ("key", 300, 0)
+    assert keep_list.build("memory://lists/a.txt", None, tmp_path / "out.npy") == ("key", 300, 0)
     fs.rm("/lists", recursive=True)
 
 
@@ -259,9 +259,9 @@ def test_list_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("hpcpipe.formats.keylists._open_raw", refuse)
+    monkeypatch.setattr("hpcpipe.formats.key_files._open_raw", refuse)
     with pytest.raises(PlanError, match=r"a\.txt cannot be read: Permission denied"):
-        keys.build(str(tmp_path / "a.txt"), "key", tmp_path / "out.npy")
+        keep_list.build(str(tmp_path / "a.txt"), "key", tmp_path / "out.npy")
 
 
 def test_store_that_fails_while_a_list_is_read(tmp_path, monkeypatch):
@@ -273,7 +273,7 @@ def test_store_that_fails_while_a_list_is_read(tmp_path, monkeypatch):
     def fail(path):
         raise RuntimeError("no credentials")
 
-    monkeypatch.setattr("hpcpipe.formats.keylists._open_raw", fail)
+    monkeypatch.setattr("hpcpipe.formats.key_files._open_raw", fail)
     with pytest.raises(PlanError, match=r"a\.txt could not be read: RuntimeError"):
-        keys.build("memory://lists/a.txt", "key", tmp_path / "out.npy")
+        keep_list.build("memory://lists/a.txt", "key", tmp_path / "out.npy")
     fs.rm("/lists", recursive=True)

@@ -4,6 +4,7 @@ Columns: ``key`` (text; bytes that are no UTF-8 as ``\xNN``), ``key_hi``, ``key_
 ``offset`` and ``length`` of all its members with their headers, ``num_members``, ``extensions``
 (lower case, joined by ``/``, which no extension contains), ``plain`` (nothing else lies in the
 byte range), and where uids are read ``uid``, ``uid_hi``, ``uid_lo``, null where a sample has none.
+The tables of many tars are put together by the stage ``index``.
 """
 
 from collections.abc import Iterator

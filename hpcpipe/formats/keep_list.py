@@ -1,7 +1,8 @@
 """Keep lists: which samples to keep, by key or uid, whatever the size of the list.
 
 A list is converted once, when a run is planned, into a sorted array of 128-bit ids, which the
-workers map: a billion keys cost 16 GB of disk and next to no memory.
+workers map: a billion keys cost 16 GB of disk and next to no memory. The files that people have
+are read by ``key_files``.
 """
 
 import os
@@ -13,7 +14,7 @@ import numpy as np
 
 from hpcpipe.errors import PlanError
 from hpcpipe.formats.ids import ID_DTYPE, Array, hash_keys, hash_uids, sort_ids
-from hpcpipe.formats.keylists import guess_field, read_list
+from hpcpipe.formats.key_files import guess_field, read_list
 from hpcpipe.formats.listing import list_location
 from hpcpipe.formats.remote import display
 

@@ -1,4 +1,7 @@
-"""Finding local files by folder or glob with one directory read a folder and one stat a file."""
+"""Finding local files by folder or glob with one directory read a folder and one stat a file.
+
+Order, duplicates and what is said when nothing is found are for ``listing``.
+"""
 
 import fnmatch
 import os

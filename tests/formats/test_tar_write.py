@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from hpcpipe.formats.tar import Member
-from hpcpipe.formats.tar_header import end_of_archive, make_header, padding
+from hpcpipe.formats.tar_write import end_of_archive, make_header, padding
 
 
 def replaced(*, mtime=1_700_000_000, gnu=False):
