@@ -41,10 +41,10 @@ def launch(pending: Pending, launcher: LocalLauncher) -> int:
     num_workers = max(1, min(launcher.num_workers, pending.num_pending))
     record = new_launch(pending, "local", num_workers)
     jobs = _submit(pending, record)
-    say(f"workers    {num_workers} on this machine; Ctrl-C stops them")
-    say(f"logs       {run.logs}/local-{record.number}-*.log")
     code = None
     try:
+        say(f"workers    {num_workers} on this machine; Ctrl-C stops them")
+        say(f"logs       {run.logs}/local-{record.number}-*.log")
         with Progress(pending.state, config.limit) as bar:
             _watch(pending, jobs, bar)
     except KeyboardInterrupt:

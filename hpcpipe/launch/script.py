@@ -55,7 +55,11 @@ def _text(pending: Pending, launcher: ScriptLauncher, record: Launch) -> str:
         "signal": f"B:USR2@{SIGNAL_BEFORE_LIMIT_S}",
         **{key.replace("_", "-"): value for key, value in site.slurm.items()},
     }
-    flags = [f"#SBATCH --{key}={value}" for key, value in options.items() if value is not None]
+    flags = [
+        f"#SBATCH --{key}={shlex.quote(str(value))}"
+        for key, value in options.items()
+        if value is not None
+    ]
     # exec makes the worker the batch process itself, so that it gets SLURM's signals.
     command = [sys.executable, "-m", "hpcpipe", "work", str(run.path), f"--launch={record.number}"]
     lines = ["#!/bin/bash", *flags, "#SBATCH --requeue", "", *site.setup]

@@ -109,6 +109,7 @@ def log_to(path: Path, label: str) -> Iterator[None]:
 
     Raises:
         OSError: it cannot be opened.
+        Exception: whatever ended what is inside, which is logged.
     """
     handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
     line = f"%(asctime)s %(levelname)s {label} %(name)s: %(message)s"
@@ -119,6 +120,9 @@ def log_to(path: Path, label: str) -> Iterator[None]:
     root.setLevel(min(level, logging.INFO) if level else logging.INFO)
     try:
         yield
+    except Exception:
+        logger.exception("worker stopped")
+        raise
     finally:
         root.removeHandler(handler)
         root.setLevel(level)

@@ -14,6 +14,8 @@ from types import FrameType
 from typing import Any
 
 _RANK = {signal.SIGTERM: 4, signal.SIGINT: 3, signal.SIGHUP: 2, signal.SIGUSR2: 1}
+_MAY_BE_IGNORED = frozenset({signal.SIGHUP, signal.SIGINT})
+"""Left alone where whoever started this process has it ignore them (``nohup``, a background)."""
 
 
 class StopFlag:
@@ -75,7 +77,11 @@ class StopFlag:
             if interrupt:
                 raise KeyboardInterrupt
 
-        before: dict[int, Any] = {number: signal.signal(number, note) for number in _RANK}
+        before: dict[int, Any] = {
+            number: signal.signal(number, note)
+            for number in _RANK
+            if number not in _MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN
+        }
         try:
             yield dict(before)
         finally:

@@ -1,0 +1,82 @@
+"""How a worker ends when something of the run directory fails."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hpcpipe.manifest.heartbeat import read_beat
+from hpcpipe.manifest.journal import JournalWriter
+from hpcpipe.runtime.watchdog import EXIT_HUNG
+from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inputs
+
+ROOT = Path(__file__).parents[2]
+
+
+def no_space(*args, **kwargs):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def threads():
+    return [thread.name for thread in threading.enumerate() if thread.name == "heartbeat"]
+
+
+def test_logs_that_cannot_be_written_leave_nothing_behind(tmp_path):
+    write_inputs(tmp_path, a="one")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    config = toy_config(tmp_path, run__scratch=str(scratch), stage__broken_setup=True)
+    run_dir = Path(config.run_dir)
+    with pytest.raises(Exception, match="model is missing"):
+        run_here(config)
+    (run_dir / "logs" / "here-1-0.log").unlink()
+    (run_dir / "logs").rmdir()
+    with pytest.raises(FileNotFoundError, match=r"here-2-0\.log"):
+        run_here(config)
+    assert threads() == []
+    assert list(scratch.iterdir()) == []
+    beats = [read_beat(path) for path in run_dir.glob("workers/here-2-*.beat")]
+    assert [beat.state for beat in beats] == ["ended"]
+
+
+def test_a_full_disk_under_the_journal_ends_the_worker_and_nothing_is_lost(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one", b="two")
+    config = toy_config(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalWriter, "write", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            run_here(config)
+    run_dir = Path(config.run_dir)
+    assert events_of(run_dir, "done", "failed") == []
+    assert "No space left" in (run_dir / "logs" / "here-1-0.log").read_text()
+    assert threads() == []
+    assert run_here(config).exit_code == 0
+    assert state_of(run_dir, config).counts()["done"] == 2
+
+
+def test_a_hung_worker_ends_even_where_that_cannot_be_recorded(tmp_path):
+    write_inputs(tmp_path, a="hang")
+    code = (
+        "import sys; from pathlib import Path; from tests.toys.runs import *\n"
+        "from tests.runtime.test_worker_ends import no_space\n"
+        "from hpcpipe.manifest.journal import JournalWriter\n"
+        "JournalWriter.write = no_space\n"
+        "run_here(toy_config(Path(sys.argv[1]), run__shard_timeout_s=0.2))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30)
+    assert done.returncode == EXIT_HUNG
+
+
+def test_verifying_before_the_last_step_counts_as_progress(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="flaky 2", b="flaky 2", c="flaky 2")
+    calls = []
+    monkeypatch.setattr(
+        "hpcpipe.runtime.context.ShardContext.progress", lambda self, number: calls.append(number)
+    )
+    assert run_here(toy_config(tmp_path, "loose")).exit_code == 0
+    assert calls == [0, 1, 2]
