@@ -1,11 +1,13 @@
 """What SLURM says of our arrays; advice only, and few calls."""
 
 import getpass
+import os
 import re
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from hpcpipe.errors import LaunchError
@@ -13,9 +15,13 @@ from hpcpipe.manifest.rundir import Launch
 
 TIMEOUT_S = 60
 _DEFAULT_MAX_ARRAY_SIZE = 1001
-# What a task was before it began to end tells whether it goes on: squeue lists one that was
-# cancelled or is done as COMPLETING, too, but this filter goes by the state underneath.
-_LIVE = "PENDING,RUNNING,SUSPENDED"
+_LIVE = frozenset(
+    {
+        *("PENDING", "RUNNING", "CONFIGURING", "SUSPENDED", "STOPPED", "REQUEUED"),
+        *("REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT"),
+    }
+)
+_CLOCK_SLACK = timedelta(seconds=30)
 
 
 class Task(NamedTuple):
@@ -36,7 +42,14 @@ class Task(NamedTuple):
 
 def _command(*args: str, timeout_s: float = TIMEOUT_S) -> str:
     try:
-        done = subprocess.run(args, capture_output=True, text=True, timeout=timeout_s, check=True)
+        done = subprocess.run(
+            args,
+            env=os.environ | {"SLURM_TIME_FORMAT": "standard"},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=True,
+        )
     except FileNotFoundError:
         raise LaunchError(f"there is no {args[0]} on this machine") from None
     except subprocess.TimeoutExpired:
@@ -86,15 +99,24 @@ def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | N
 def _live(arrays: Collection[str], users: str, timeout_s: float) -> list[Task]:
     if not arrays:
         return []
-    args = ("squeue", "-h", "-r", "-u", users, "-t", _LIVE, "-o", "%F %K %T %r")
-    rows = [line.split(None, 3) for line in _command(*args, timeout_s=timeout_s).splitlines()]
-    return [_task(*row) for row in rows if row and row[0] in arrays]
+    args = ("squeue", "-h", "-r", "-u", users, "-o", "%F %K %T %e %r")
+    tasks = []
+    for line in _command(*args, timeout_s=timeout_s).splitlines():
+        array, index, state, end, reason = line.split(None, 4)
+        if state == "COMPLETING" and not _has_ended(end):
+            state = "PENDING"
+        if array in arrays and state in _LIVE:
+            label = f"{array}_{index if index.isdecimal() else 0}"
+            tasks.append(Task(array, label, state, reason.strip()))
+    return tasks
 
 
-def _task(array: str, index: str, state: str, reason: str) -> Task:
-    # COMPLETING and still live: it was queued again and waits for its last run to end.
-    state = "PENDING" if state == "COMPLETING" else state
-    return Task(array, f"{array}_{index if index.isdecimal() else 0}", state, reason.strip())
+def _has_ended(end: str) -> bool:
+    """Whether a COMPLETING task is over: one that is queued again has its next end, or none."""
+    try:
+        return datetime.fromisoformat(end) < datetime.now() + _CLOCK_SLACK
+    except ValueError:
+        return False
 
 
 def num_live_tasks(arrays: Collection[str]) -> int:

@@ -16,9 +16,8 @@ def slurm_commands(tmp_path, monkeypatch):
     tools = tmp_path / "bin"
     tools.mkdir()
     told = tmp_path / "told"
-    (tools / "squeue").write_text(
-        '#!/bin/sh\nprintf "77 0 PENDING Priority\\n77 1 RUNNING None\\n5 0 RUNNING None\\n"\n'
-    )
+    tasks = ("77 0 PENDING N/A Priority", "77 1 RUNNING N/A None", "5 0 RUNNING N/A None")
+    (tools / "squeue").write_text("\n".join(["#!/bin/sh", *(f"echo {task}" for task in tasks)]))
     (tools / "scancel").write_text(f'#!/bin/sh\necho "$@" >> {told}\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)

@@ -23,16 +23,25 @@ def squeue(tmp_path, monkeypatch):
 
 def test_tasks_are_told_with_their_reasons(squeue):
     squeue(
-        "echo 12 3 PENDING '(launch failed requeued held)'",
-        "echo 12 N/A RUNNING None",
-        "echo 13 0 RUNNING None",
-        "echo 12 4 COMPLETING None",
+        "echo 12 3 PENDING N/A '(launch failed requeued held)'",
+        "echo 12 N/A RUNNING 2026-01-01T00:00:00 None",
+        "echo 13 0 RUNNING NONE None",
     )
     assert queued_tasks([LAUNCH], 10) == [
         Task("12", "12_3", "PENDING", "(launch failed requeued held)"),
         Task("12", "12_0", "RUNNING", "None"),
-        Task("12", "12_4", "PENDING", "None"),
     ]
+
+
+def test_a_task_that_ends_counts_only_where_it_is_queued_again(squeue):
+    squeue(
+        "echo 12 0 COMPLETING 2026-01-01T00:00:00 None",
+        "echo 12 1 COMPLETING NONE None",
+        "echo 12 2 COMPLETING $(date -d 'now 10 minutes' +%FT%T) None",
+        "echo 12 3 COMPLETING $(date +%FT%T) None",
+    )
+    queued = queued_tasks([LAUNCH], 10)
+    assert queued == [Task("12", f"12_{index}", "PENDING", "None") for index in (1, 2)]
 
 
 def test_no_answer_is_not_an_empty_queue(squeue):
