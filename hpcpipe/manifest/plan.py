@@ -62,7 +62,8 @@ def write_plan(path: Path, shards: Iterable[Shard]) -> int:
         Number of shards written.
 
     Raises:
-        PlanError: two shards have one id, an id is unusable, or a shard is not a `Shard`.
+        PlanError: two shards have one id, an id is unusable, a shard is not a `Shard` or holds
+            what JSON cannot say.
         OSError: the file cannot be written.
     """
     seen: set[str] = set()
@@ -78,7 +79,13 @@ def write_plan(path: Path, shards: Iterable[Shard]) -> int:
                     "ids come from input paths, so look for equal names among the inputs"
                 )
             seen.add(shard.id)
-            out.write(encode(shard))
+            try:
+                out.write(encode(shard))
+            except (TypeError, ValueError) as error:
+                raise PlanError(
+                    f"shard {shard.id!r} cannot be written down: {error}. "
+                    "Shard.meta takes JSON types only, and paths must be UTF-8"
+                ) from error
             out.write(b"\n")
         out.flush()
         os.fsync(out.fileno())

@@ -15,7 +15,6 @@ from hpcpipe.runtime.claimer import Claim
 logger = logging.getLogger(__name__)
 
 MAX_ERROR_CHARS = 4000
-_MAX_INT = (1 << 63) - 1
 
 
 def done_event(claim: Claim, shard_id: str, outcome: Outcome) -> Event:
@@ -78,7 +77,7 @@ def _plain_stats(stats: Mapping[str, Any]) -> dict[str, int | float]:
         if not math.isfinite(value):
             logger.warning("counter %s is %s and is left out", name, value)
             continue
-        plain[printable(name)] = value if abs(value) <= _MAX_INT else float(value)
+        plain[printable(name)] = value
     return plain
 
 

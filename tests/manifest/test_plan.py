@@ -62,3 +62,15 @@ def test_damage_is_named_with_its_place(tmp_path):
     (tmp_path / "plan.jsonl").write_bytes(b'{"id":"a"}\n{"id":\n')
     with pytest.raises(PlanError, match=r"plan\.jsonl: damaged at byte 11"):
         Plan(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Shard("a", meta={"model": object()}),
+        Shard("a", (Input("/in/caf\udce9.tar", 1),)),
+    ],
+)
+def test_a_shard_that_cannot_be_written_down_is_named(tmp_path, bad):
+    with pytest.raises(PlanError, match="shard 'a' cannot be written down"):
+        write_plan(tmp_path / "plan.jsonl", [bad])
