@@ -71,7 +71,6 @@ class JournalWriter:
         """
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-        self._good_bytes = 0
         self._encoder = msgspec.json.Encoder()
 
     def write(self, *events: Event) -> None:
@@ -84,13 +83,14 @@ class JournalWriter:
             OSError: it could not be written; the journal then ends where it did before.
         """
         lines = self._encoder.encode_lines(events)
+        # Asked for, not counted: an interrupt may have come between writing and counting.
+        end_bytes = os.lseek(self._fd, 0, os.SEEK_END)
         try:
             write_all(self._fd, lines)
             os.fdatasync(self._fd)
         except OSError:
-            os.ftruncate(self._fd, self._good_bytes)
+            os.ftruncate(self._fd, end_bytes)
             raise
-        self._good_bytes += len(lines)
 
     def close(self) -> None:
         """Close the file. Raises OSError where the filesystem reports a late write error."""

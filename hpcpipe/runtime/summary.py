@@ -103,6 +103,7 @@ class Observer:
             OSError: a journal cannot be read.
         """
         events = self._reader.read()
+        self.state.plan.refresh()
         self.state.apply(event for _, event in events)
         self._tally.add(events)
         number = self.state.counts()

@@ -77,3 +77,21 @@ class _Half:
         if self.calls > 1:
             raise OSError(errno.ENOSPC, "No space left on device")
         return self.real(fd, data[:10])
+
+
+def test_an_interrupt_between_writing_and_counting_costs_no_line(tmp_path, monkeypatch):
+    writer = JournalWriter(tmp_path / "w.jsonl")
+
+    def raising(error):
+        def call(*args):
+            raise error
+
+        return call
+
+    for error in (KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")):
+        monkeypatch.setattr(os, "fdatasync", raising(error))
+        with pytest.raises(type(error)):
+            writer.write(Event("done", 1, shard=type(error).__name__))
+    writer.close()
+    events = JournalReader(tmp_path).read()
+    assert [event.shard for _, event in events] == ["KeyboardInterrupt"]
