@@ -26,5 +26,5 @@ def main(argv: list[str]) -> int:
     files = conf_files.group_files("stage")
     width = max((len(name) for name in files), default=0)
     for name, file in files.items():
-        print(f"{name:{width}}  {conf_files.summary(file.read_text(encoding='utf-8'))}".rstrip())
+        print(f"{name:{width}}  {conf_files.summary(conf_files.read_text(file))}".rstrip())
     return 0

@@ -19,6 +19,7 @@ The same command again resumes a run, or adds workers to one that is going on.
 _TAIL = """\
 flags: -m, --multirun   start workers; A=1,2 then makes one run for each value
        --cfg job        print the composed configuration and stop
+       -h, --help       this text; with stage=NAME the stage's options
        --version        print the version
 A value with commas, braces, brackets or = in it is quoted twice: 'stage.input="/data/{a,b}.tar"'
 """
@@ -37,7 +38,7 @@ def general(verbs: dict[str, str]) -> str:
         OSError: hpcpipe's own configuration cannot be read.
     """
     stages = [
-        (name, conf_files.summary(file.read_text(encoding="utf-8")))
+        (name, conf_files.summary(conf_files.read_text(file)))
         for name, file in conf_files.group_files("stage").items()
     ]
     return "\n".join(
@@ -71,7 +72,7 @@ def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
     files = conf_files.group_files("stage")
     if names[-1] not in files:
         raise ConfigError(unknown_choice("stage", names[-1]))
-    text = files[names[-1]].read_text(encoding="utf-8")
+    text = conf_files.read_text(files[names[-1]])
     options = conf_files.options(text)
     return "\n".join(
         [
@@ -90,18 +91,25 @@ def unknown_choice(group: str, name: str) -> str:
         name: what the user wrote.
 
     Returns:
-        One line naming the nearest choice and all there are.
+        One line naming the nearest choice, all there are, and where they are looked up.
 
     Raises:
         Nothing.
     """
-    line = unknown_key(name, conf_files.group_files(group), "")
-    return f"{group}={line.replace('no such option', f'no such {group}')}"
+    files = conf_files.group_files(group)
+    folders = ", ".join(str(folder / group) for folder in conf_files.search_dirs())
+    if "/" in name:
+        return (
+            f"{group}={name}: a name is wanted, not a path: {group}=NAME reads NAME.yaml from "
+            f"{folders}; there are: {', '.join(files)}"
+        )
+    line = unknown_key(name, files, "").replace("no such option", f"no such {group}")
+    return f"{group}={line} (looked in {folders})"
 
 
 def _common_options() -> str:
     file = conf_files.hidden_main_config() or conf_files.main_dir() / "config.yaml"
-    options = conf_files.options(file.read_text(encoding="utf-8"))
+    options = conf_files.options(conf_files.read_text(file))
     table = _option_table("common options", [option for option in options if option.value], "")
     choices = [
         f"{group}={'|'.join(conf_files.group_files(group))}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpcpipe.cli import text
 from hpcpipe.compose.conf_files import hidden_main_config
+from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError, HpcPipeError
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options
@@ -52,13 +53,14 @@ def runs_folder() -> Path:
         That of a ``config.yaml`` of the user's own, else $HPCPIPE_RUNS, else ``./runs``.
 
     Raises:
-        OSError: the user's file cannot be read.
+        ConfigError: the user's file is no YAML.
+        OSError: it cannot be read.
     """
     own = hidden_main_config()
     if own is not None:
         from omegaconf import OmegaConf
 
-        named = OmegaConf.select(OmegaConf.load(own), "paths.runs")
+        named = OmegaConf.select(read_yaml(own), "paths.runs")
         if isinstance(named, str):
             return Path(named).expanduser().absolute()
     return Path(os.environ.get("HPCPIPE_RUNS") or "runs").expanduser().absolute()

@@ -14,6 +14,9 @@ from hpcpipe.compose.arguments import normalised
 from hpcpipe.config import Config, from_omegaconf
 from hpcpipe.errors import ConfigError
 
+COMMON_KEYS = ("run_name", "run_dir", "limit", "extend", "adopt", "wait")
+"""Keys of every run that may stand beside the stage's options in a call."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
@@ -33,15 +36,17 @@ def run(
     *,
     launcher: Literal["slurm", "local", "script"] | None = None,
     overrides: Sequence[str] = (),
-    **stage_options: Any,
+    **options: Any,
 ) -> RunResult:
     """Run a stage, or submit it, as ``python -m hpcpipe stage=NAME`` does.
 
     Args:
         stage: name of the stage.
         launcher: how to start workers; None works in this process.
-        overrides: further ``KEY=VALUE`` settings as on the command line, e.g. ``run_name=first``.
-        stage_options: the stage's options as Python values; nothing needs quoting here.
+        overrides: further ``KEY=VALUE`` settings as on the command line, e.g. ``run.lease_s=60``.
+        options: the stage's options as Python values, and what every run has: ``run_name``,
+            ``run_dir``, ``limit``, ``extend``, ``adopt`` and ``wait``. A name that the stage
+            has too means the stage's. Nothing needs quoting here.
 
     Returns:
         The run directory and the exit code; failed shards raise nothing.
@@ -49,7 +54,7 @@ def run(
     Raises:
         HpcPipeError: the options are wrong, or the run cannot be planned or started.
     """
-    config = compose_run(stage, launcher=launcher, overrides=overrides, **stage_options)
+    config = compose_run(stage, launcher=launcher, overrides=overrides, **options)
     mode: Literal["here", "submit"] = "here" if launcher is None else "submit"
     (run_dir,), exit_code = start_all(Composed(mode=mode, configs=[config]))
     return RunResult(run_dir=run_dir, exit_code=exit_code)
@@ -60,7 +65,7 @@ def compose_run(
     *,
     launcher: str | None = None,
     overrides: Sequence[str] = (),
-    **stage_options: Any,
+    **options: Any,
 ) -> Config:
     """Compose and check the configuration of a run without starting it.
 
@@ -68,7 +73,7 @@ def compose_run(
         stage: as for `run`.
         launcher: as for `run`.
         overrides: as for `run`.
-        stage_options: as for `run`.
+        options: as for `run`.
 
     Returns:
         The configuration.
@@ -89,10 +94,12 @@ def compose_run(
     ):
         cfg = hydra.compose("config", choices)
     OmegaConf.set_struct(cfg, False)
-    for name, value in stage_options.items():
+    for name, value in options.items():
+        is_common = name in COMMON_KEYS and name not in cfg.stage
         try:
             # Paths become text, tuples lists: the types that YAML has.
-            cfg.stage[name] = msgspec.to_builtins(value, enc_hook=os.fspath)
+            plain = msgspec.to_builtins(value, enc_hook=os.fspath)
         except TypeError as err:
-            raise ConfigError(f"stage.{name}: {err}") from err
+            raise ConfigError(f"{'' if is_common else 'stage.'}{name}: {err}") from err
+        (cfg if is_common else cfg.stage)[name] = plain
     return from_omegaconf(cfg, stage)

@@ -14,6 +14,7 @@ from hpcpipe.errors import ConfigError
 MULTIRUN_FLAGS = ("-m", "--multirun")
 FLAGS_WITH_VALUE = ("--cfg", "--package")
 FLAGS = (*MULTIRUN_FLAGS, *FLAGS_WITH_VALUE, "--resolve")
+ANSWERED_BEFORE = ("-h", "--help", "--version")
 
 
 def split_arguments(args: list[str], verbs: Mapping[str, str]) -> tuple[list[str], list[str]]:
@@ -40,7 +41,9 @@ def split_arguments(args: list[str], verbs: Mapping[str, str]) -> tuple[list[str
             if arg in FLAGS_WITH_VALUE:
                 flags.append(next(rest, ""))
         elif arg.startswith("-"):
-            raise ConfigError(unknown_key(name, FLAGS, "").replace("option", "flag"))
+            raise ConfigError(
+                unknown_key(name, (*FLAGS, *ANSWERED_BEFORE), "").replace("option", "flag")
+            )
         elif "=" not in arg and not arg.startswith("~"):
             raise ConfigError(_explain_bare(arg, verbs))
         else:
@@ -52,7 +55,9 @@ def split_arguments(args: list[str], verbs: Mapping[str, str]) -> tuple[list[str
 
 
 def normalised(override: str) -> str:
-    """Mark an override as a new key where it gives submitit an option that no YAML lists.
+    """Mark an override as a new key where the YAML may lack it.
+
+    A site's file may leave keys out, and submitit has options that no YAML lists.
 
     Args:
         override: ``KEY=VALUE``.
@@ -63,7 +68,7 @@ def normalised(override: str) -> str:
     Raises:
         Nothing.
     """
-    return f"++{override}" if re.match(r"(launcher|site)\.slurm\.", override) else override
+    return f"++{override}" if re.match(r"(launcher\.slurm|site)\.", override) else override
 
 
 def _explain_bare(arg: str, verbs: Mapping[str, str]) -> str:

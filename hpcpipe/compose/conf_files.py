@@ -10,6 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s+(.*))?$")
+GROUPS = ("stage", "launcher", "resources", "site")
+"""Folders of choices, in `main_dir` and in the user's own."""
+
 _HIDDEN = ("defaults", "_target_", "hydra")
 
 
@@ -53,16 +56,24 @@ def user_dirs() -> list[Path]:
     Raises:
         Nothing.
     """
+    return [path for path in search_dirs()[:-1] if path.is_dir()]
+
+
+def search_dirs() -> list[Path]:
+    """List all folders that configuration files are looked up in, in that order.
+
+    Returns:
+        Absolute paths, of folders that do not exist too; hpcpipe's own is the last.
+
+    Raises:
+        Nothing.
+    """
     candidates = [Path("conf")]
     if named := os.environ.get("HPCPIPE_CONF"):
         candidates.append(Path(named).expanduser())
     candidates.append(Path("~/.config/hpcpipe").expanduser())
-    found: list[Path] = []
-    for candidate in candidates:
-        path = candidate.absolute()
-        if path.is_dir() and path.resolve() != main_dir() and path not in found:
-            found.append(path)
-    return found
+    own = dict.fromkeys(path.absolute() for path in candidates if path.resolve() != main_dir())
+    return [*own, main_dir()]
 
 
 def hidden_main_config() -> Path | None:
@@ -93,8 +104,24 @@ def group_files(group: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in [*user_dirs(), main_dir()]:
         for file in (folder / group).glob("*.yaml"):
-            found.setdefault(file.stem, file)
+            if file.is_file():
+                found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
+
+
+def read_text(file: Path) -> str:
+    """Read a file for its comments, whatever its encoding.
+
+    Args:
+        file: a configuration file.
+
+    Returns:
+        Its text.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def summary(text: str) -> str:

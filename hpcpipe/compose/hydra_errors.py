@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from hpcpipe.cli.usage import unknown_choice
-from hpcpipe.compose import conf_files
+from hpcpipe.compose import conf_files, user_files
 from hpcpipe.config.convert import unknown_key
+from hpcpipe.config.resolve import dotted_names
 from hpcpipe.errors import ConfigError
 
 
@@ -42,7 +43,7 @@ def rewritten(err: Exception, overrides: list[str]) -> Exception:
         A ConfigError, or `err` itself when it is not about the configuration.
 
     Raises:
-        Nothing.
+        OSError: a configuration file cannot be opened.
     """
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
@@ -50,9 +51,11 @@ def rewritten(err: Exception, overrides: list[str]) -> Exception:
     if isinstance(err, OverrideParseException):
         return ConfigError(_explain_grammar(err.override, overrides))
     if isinstance(err, MissingConfigException) and err.missing_cfg_file:
-        group, _, name = err.missing_cfg_file.rpartition("/")
-        if group and err.options:
+        group, _, name = err.missing_cfg_file.partition("/")
+        if group in conf_files.GROUPS and err.options:
             return ConfigError(unknown_choice(group, name))
+    if problem := user_files.unreadable(err, overrides):
+        return problem
     # Some mistakes in choices (resources=null) come out of Hydra as ValueError.
     if isinstance(err, HydraException | OmegaConfBaseException | ValueError):
         return ConfigError(_explain(err, overrides) + _hint_at_hidden_config())
@@ -115,30 +118,38 @@ def _explain(err: Exception, overrides: list[str]) -> str:
         )
     if match := re.match(r"Multiple values for (\w+)", text):
         return f"{match[1]} is given more than once"
-    return first
+    if file := user_files.named_in(first):
+        return f"{file}: {first}"
+    read = ", ".join(map(str, user_files.chosen_files(overrides)))
+    return f"{first} (look in {read})" if read else first
 
 
 def _explain_key(key: str, overrides: list[str]) -> str:
     parent, _, name = key.rpartition(".")
-    if valid := _valid_keys(parent, overrides):
-        return unknown_key(name, valid, parent)
+    cfg = _composed(overrides)
+    if valid := _valid_keys(parent, cfg):
+        return unknown_key(name, valid, parent, dotted_names(cfg))
     return f"{key}: no such option (to add a key to a mapping, write +{key}=VALUE)"
 
 
-def _valid_keys(parent: str, overrides: list[str]) -> list[str]:
-    """List the keys below `parent`, composing once more with only the choices of groups."""
+def _composed(overrides: list[str]) -> Any:
+    """Compose once more with only the choices of groups."""
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import DictConfig, OmegaConf
 
     choices = [text for text in overrides if re.match(r"(stage|resources|site|launcher)=\w", text)]
     choices = [text for text in choices if "," not in text]
     try:
         with hydra.initialize_config_dir(str(conf_files.main_dir()), version_base="1.3"):
-            cfg: Any = hydra.compose("config", choices)
+            return hydra.compose("config", choices)
     except HydraException:
-        return []
-    section = OmegaConf.select(cfg, parent) if parent else cfg
+        return {}
+
+
+def _valid_keys(parent: str, cfg: Any) -> list[str]:
+    from omegaconf import DictConfig, OmegaConf
+
+    section = OmegaConf.select(cfg, parent) if cfg and parent else cfg
     if not isinstance(section, DictConfig):
         return []
     return [str(name) for name in section if name != "_target_"]

@@ -24,6 +24,7 @@ from hpcpipe.config.options import (
     Site,
     TopLevel,
 )
+from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError
 from hpcpipe.stage import Stage
 
@@ -123,14 +124,14 @@ def load(run_dir: Path, name: str = CONFIG_FILE) -> Config:
     Raises:
         ConfigError: there is none, or it does not fit this version of the stage.
     """
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig
 
     path = run_dir / name
     try:
+        cfg = read_yaml(path)
         text = path.read_text(encoding="utf-8")
     except OSError as err:
         raise ConfigError(f"{run_dir} is not a run directory: {path}: {err.strerror}") from err
-    cfg = OmegaConf.create(text)
     if not isinstance(cfg, DictConfig) or "stage_name" not in cfg:
         raise ConfigError(f"{path} is not the configuration of a run")
     stage_name = cfg.pop("stage_name")
@@ -248,7 +249,9 @@ def _check_top_level(cfg: "DictConfig", stage_name: str) -> None:
     from omegaconf import DictConfig
 
     valid = ["stage", "launcher", *field_types(TopLevel)]
-    if problems := [unknown_key(str(key), valid, "") for key in cfg if key not in valid]:
+    unknown = [str(key) for key in cfg if key not in valid]
+    names = [name for name in resolve.dotted_names(cfg) if name not in unknown]
+    if problems := [unknown_key(key, valid, "", names) for key in unknown]:
         raise ConfigError("\n".join(problems))
     if not re.fullmatch(r"\w[\w-]*", stage_name):
         raise ConfigError(f"stage={stage_name}: not the plain name of a stage")

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from hpcpipe.errors import ConfigError
+from hpcpipe.stage import PATH
 
 T = TypeVar("T")
 
@@ -81,6 +82,8 @@ def convert_fields(
             continue
         value = values.get(field.name, MISSING)
         path = f"{where}.{field.name}".lstrip(".")
+        if value is None and field.default_factory is not dataclasses.MISSING:
+            continue  # a list or mapping whose lines are all commented out
         if value == MISSING:
             if field.name in values or not _has_default(field):
                 problems.append(f"{path} is required: add {path}=VALUE")
@@ -115,12 +118,29 @@ def convert(value: Any, hint: Any, where: str) -> Any:
                 return build(arm, value, where)
     if isinstance(value, str) and where.endswith("_bytes"):
         value = parse_size_bytes(value, where)
+    _check_places(value, hint, where)
     try:
         return msgspec.convert(value, hint, strict=True)
     except msgspec.ValidationError as err:
         raise ConfigError(_explain(str(err), value, hint, where)) from err
     except TypeError as err:
         raise ConfigError(f"{where}: its annotation {hint} is not supported: {err}") from err
+
+
+def _check_places(value: Any, hint: Any, where: str) -> None:
+    """Refuse a path that is empty, which would mean the current folder to whoever joins it."""
+    for arm in union_arms(hint):
+        origin, args = typing.get_origin(arm), typing.get_args(arm)
+        if value == "" and origin is Annotated and PATH in arm.__metadata__:
+            raise ConfigError(
+                f"{where} is empty (an unset variable?): give a path, or leave it out"
+            )
+        if isinstance(value, list) and origin is list:
+            for index, item in enumerate(value):
+                _check_places(item, args[0], f"{where}[{index}]")
+        if isinstance(value, Mapping) and origin is dict:
+            for key, item in value.items():
+                _check_places(item, args[1], f"{where}.{key}")
 
 
 def parse_size_bytes(text: str, where: str) -> int | str:
@@ -188,13 +208,14 @@ def union_arms(hint: Any) -> Iterator[Any]:
         yield hint
 
 
-def unknown_key(key: str, valid: Iterable[str], where: str) -> str:
+def unknown_key(key: str, valid: Iterable[str], where: str, elsewhere: Iterable[str] = ()) -> str:
     """Word the message for a key that does not exist.
 
     Args:
         key: what the user wrote.
         valid: the keys there are.
         where: dotted prefix, "" at the top.
+        elsewhere: dotted names of all options, to recognise one that was put in a wrong place.
 
     Returns:
         One line naming the key, the nearest valid one and all valid ones.
@@ -203,8 +224,13 @@ def unknown_key(key: str, valid: Iterable[str], where: str) -> str:
         Nothing.
     """
     names = list(valid)
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    others: dict[str, list[str]] = {}
+    for option in elsewhere:
+        others.setdefault(option.rpartition(".")[2], []).append(option)
+    near = others.get(key) or difflib.get_close_matches(key, names, n=1, cutoff=0.6)
+    if not near and (found := difflib.get_close_matches(key, others, n=1, cutoff=0.75)):
+        near = others[found[0]]
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     owner = f"{where}." if where else ""
     return f"{owner}{key}: no such option{hint}; there are: {', '.join(names)}"
 

@@ -3,7 +3,7 @@
 Types and checks only; the values stand in ``conf/``, each with its comment.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -44,13 +44,17 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """What the cluster wants to hear; values in ``conf/site/``."""
+    """What the cluster wants to hear; values in ``conf/site/``.
 
-    partition: str | None
-    account: str | None
-    qos: str | None
-    setup: list[str]
-    slurm: dict[str, Any]
+    The one record that people write a file for by hand, and so the one with defaults: what the
+    file leaves out is left to the cluster.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    setup: list[str] = field(default_factory=list)
+    slurm: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,25 @@ def raw(cfg: "DictConfig") -> dict[str, Any]:
     return dict(values)
 
 
+def dotted_names(cfg: "DictConfig") -> list[str]:
+    """Name all options of a composed configuration.
+
+    Args:
+        cfg: the configuration.
+
+    Returns:
+        ``KEY`` and ``SECTION.KEY``, in its order; sections themselves are left out.
+
+    Raises:
+        Nothing.
+    """
+    names: list[str] = []
+    for key, value in raw(cfg).items():
+        section = value if isinstance(value, dict) else None
+        names += [str(key)] if section is None else [f"{key}.{name}" for name in section]
+    return [name for name in names if not name.endswith("._target_")]
+
+
 def plain(cfg: "DictConfig", key: str, where: str = "") -> Any:
     """Resolve one key of a composed configuration into plain values.
 

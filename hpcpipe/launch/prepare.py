@@ -1,5 +1,6 @@
 """Finding the run that a command means, or making it: never mixing two runs."""
 
+import json
 import logging
 import os
 import time
@@ -97,7 +98,7 @@ def _restore_output(run: RunDir, config: Config) -> None:
 def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
     theirs, ours = _stored_options((other / CONFIG_FILE).read_text()), _stored_options(config.text)
     lines = [
-        f"  stage.{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        f"  stage.{key}: {_typed(theirs.get(key))} there, {_typed(ours.get(key))} here"
         for key in sorted(theirs.keys() | ours.keys())
         if theirs.get(key) != ours.get(key)
     ]
@@ -110,6 +111,11 @@ def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
             ]
         )
     )
+
+
+def _typed(value: Any) -> str:
+    """Write a value as one would type it: ``null``, ``true``, ``"text"``."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _stored_options(text: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def read_options(run: RunDir) -> RunOptions:
         ConfigError: the stored configuration is damaged.
         OSError: it cannot be read.
     """
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     name = config_name(run)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -12,41 +12,11 @@ from hpcpipe.__main__ import main
 from hpcpipe.compose.api import compose_run
 from hpcpipe.compose.app import compose, split_arguments
 from hpcpipe.config import Config
-from hpcpipe.errors import ConfigError, PlanError
-from hpcpipe.launch.start import Started
+from hpcpipe.errors import ConfigError
+from tests.compose.launcher import launcher
 from tests.user_project import project
 
-__all__ = ["project"]
-
-
-class Launcher:
-    """Stands in for the launch: keeps what it was asked to start."""
-
-    def __init__(self) -> None:
-        self.configs: list[Config] = []
-        self.modes: list[str] = []
-        self.followed: list[Path] = []
-        self.codes: dict[str, int] = {}
-
-    def start(self, config: Config, mode: str) -> Started:
-        self.configs.append(config)
-        self.modes.append(mode)
-        if getattr(config.stage, "mode", "") == "words" and "unplannable" in config.run_name:
-            raise PlanError("nothing to do")
-        code = self.codes.get(str(config.stage.input).rpartition("/")[2], 0)
-        return Started(Path(config.run_dir), code, is_waiting=mode == "submit")
-
-    def follow(self, run_dirs: list[Path]) -> int:
-        self.followed += run_dirs
-        return 3
-
-
-@pytest.fixture
-def launcher(monkeypatch):
-    fake = Launcher()
-    monkeypatch.setattr("hpcpipe.launch.start.start", fake.start)
-    monkeypatch.setattr("hpcpipe.launch.start.follow", fake.follow)
-    return fake
+__all__ = ["launcher", "project"]
 
 
 def test_flags_and_overrides_come_in_any_order(project, launcher):
@@ -262,3 +232,20 @@ def test_workers_find_a_stage_outside_the_package_from_any_folder(project, tmp_p
     done = subprocess.run([*command, *settings], capture_output=True, text=True, cwd=empty, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert list(empty.iterdir()) == []
+
+
+def test_python_takes_common_keys_beside_the_stages_options(project, launcher):
+    common = {"run_name": "me", "run_dir": Path("there"), "limit": 1, "extend": True}
+    config = compose_run("lines", input="x", adopt=True, wait=True, **common)
+    assert (config.run_name, config.run_dir, config.limit) == ("me", f"{project}/there", 1)
+    assert (config.extend, config.adopt, config.wait) == (True, True, True)
+    with pytest.raises(ConfigError, match="limit: must be >= 1, got 0"):
+        compose_run("lines", input="x", limit=0)
+
+
+def test_python_gives_a_stages_own_option_of_a_common_name_to_the_stage(project, launcher):
+    code, conf = project / "line_stage.py", project / "conf" / "stage" / "lines.yaml"
+    code.write_text(code.read_text().replace("    scale: float\n", "    limit: int\n"))
+    conf.write_text(conf.read_text().replace("scale: 1 ", "limit: 1 "))
+    config = compose_run("lines", input="x", limit=7)
+    assert (config.stage.limit, config.limit) == (7, None)

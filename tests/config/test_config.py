@@ -82,6 +82,14 @@ def test_sizes_have_units(project, size, num_bytes):
         ("stage.folders.a=3", "stage.folders: an entry of it is wrong: expected str, got int"),
         ("stage.treads=3", "stage.treads: no such option (did you mean threads?); there are:"),
         ("stage.input=???", "stage.input is required: add stage.input=VALUE"),
+        ("stage.input=''", "stage.input is empty (an unset variable?)"),
+        ("stage.output=''", "stage.output is empty (an unset variable?)"),
+        ("run_dir=''", "run_dir is empty (an unset variable?)"),
+        ("paths.runs=''", "paths.runs is empty (an unset variable?)"),
+        ("paths.code=''", "paths.code is empty (an unset variable?)"),
+        ("run.scratch=''", "run.scratch is empty (an unset variable?)"),
+        ("stage.input=[a,'']", "stage.input[1] is empty (an unset variable?)"),
+        ("stage.folders.a=''", "stage.folders.a is empty (an unset variable?)"),
         ("stage.input=${oc.env:NO_SUCH}", "the environment variable NO_SUCH is not set"),
         ("stage.input=${nothing}", "stage.input refers to nothing, and there is no such option"),
         ("stage.input=${run_name}", "give run_name=VALUE too"),
@@ -220,6 +228,9 @@ def test_a_folder_without_a_config_is_no_run(project, tmp_path):
         load(tmp_path)
     (tmp_path / CONFIG_FILE).write_text("a: 1")
     with pytest.raises(ConfigError, match="is not the configuration of a run"):
+        load(tmp_path)
+    (tmp_path / CONFIG_FILE).write_text("stage: {a: [1\n")
+    with pytest.raises(ConfigError, match=rf"{tmp_path}/config.yaml, line 2: expected"):
         load(tmp_path)
 
 

@@ -43,10 +43,20 @@ def test_two_runs_at_one_output_are_refused_with_the_difference(inputs):
     output = str(inputs / "out")
     run_here(toy_config(inputs, stage__output=output))
     with pytest.raises(
-        RunMismatchError, match=r"(?s)belongs to run .*stage\.word: 'hello' there, 'bye' here"
+        RunMismatchError, match=r'(?s)belongs to run .*stage\.word: "hello" there, "bye" here'
     ):
         run_here(toy_config(inputs, stage__output=output, stage__word="bye"))
     assert (inputs / "out" / "a.out").read_text() == "hello ONE"
+
+
+def test_a_difference_is_shown_as_one_would_type_it(inputs):
+    run_here(toy_config(inputs, run_dir=str(inputs / "mine"), stage__broken_setup=False))
+    other = {"stage__output": str(inputs / "out"), "stage__broken_setup": True}
+    shown = (
+        rf'broken_setup: false there, true here\n  stage\.output: null there, "{inputs}/out" here'
+    )
+    with pytest.raises(RunMismatchError, match=shown):
+        run_here(toy_config(inputs, run_dir=str(inputs / "mine"), **other))
 
 
 def test_an_explicit_run_dir_of_another_run_is_refused(inputs):
