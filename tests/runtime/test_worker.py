@@ -88,7 +88,9 @@ def test_errors_of_the_environment_stop_the_worker_and_charge_no_shard(tmp_path,
     assert started.exit_code == 4
     assert events_of(started.run_dir, "failed") == []
     assert len(events_of(started.run_dir, "closed")) == config.run.max_env_failures == 5
-    assert "5 times in a row: OSError: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert (
+        "5 times in a row: OSError: [Errno 28] No space left on device" in capsys.readouterr().err
+    )
     assert len(state_of(started.run_dir, config).pending()) == 8
     write_inputs(tmp_path, **{f"s{n}": "x" for n in range(8)})
     # The inputs changed since they were planned: extending takes them as they are now.
