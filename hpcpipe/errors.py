@@ -94,13 +94,15 @@ def is_environment_error(error: BaseException) -> bool:
     Raises:
         Nothing.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MemoryError):
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one, MemoryError):
             return True
-        if isinstance(seen, OSError) and seen.errno in ENVIRONMENT_ERRNOS:
+        if isinstance(one, OSError) and one.errno in ENVIRONMENT_ERRNOS:
             return True
-        seen = seen.__cause__ or seen.__context__
+        one = one.__cause__ or one.__context__
     return False
 
 

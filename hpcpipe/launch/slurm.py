@@ -1,6 +1,7 @@
 """Workers as one SLURM array, through submitit; the command returns once sbatch has it."""
 
 import contextlib
+import logging
 import os
 import re
 import shlex
@@ -23,6 +24,8 @@ from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import exit_code
+
+logger = logging.getLogger(__name__)
 
 SIGNAL_BEFORE_LIMIT_S = 120
 POLL_S = 1.0
@@ -205,6 +208,7 @@ def follow(pending: Pending) -> int:
     with Progress(pending.state, config.limit) as bar:
         while True:
             events = [event for _, event in pending.reader.read()]
+            pending.state.plan.refresh()
             pending.state.apply(events)
             for event in events:
                 bar.event(event)
@@ -215,9 +219,18 @@ def follow(pending: Pending) -> int:
                 return code
             if time.monotonic() > queue_at:
                 arrays = [old.array_job for old in run.read_launches() if old.array_job]
-                if squeue.num_live_tasks(arrays) == 0:
+                if not _may_live(arrays):
                     break
                 queue_at = time.monotonic() + QUEUE_POLL_S
             time.sleep(POLL_S)
     state, _ = open_state(run, config)
     return exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
+
+
+def _may_live(arrays: list[str]) -> bool:
+    """Whether tasks are queued or running; a queue that does not answer proves nothing."""
+    try:
+        return squeue.num_live_tasks(arrays) > 0
+    except LaunchError as error:
+        logger.warning("%s; going on", error)
+        return True

@@ -73,14 +73,29 @@ def publish_new(path: Path, data: bytes) -> None:
     """
     temp = path.with_name(f".{path.name}.{nonce()}")
     write_new(temp, data)
+    publish_file(temp, path)
+
+
+def publish_file(temp: Path, path: Path) -> None:
+    """Give a finished temporary file its final name, which must not be taken yet.
+
+    Args:
+        temp: the file, in the same folder; it is gone afterwards, whatever happens.
+        path: its final name.
+
+    Raises:
+        FileExistsError: the name is taken; nothing was changed.
+        OSError: it could not be published.
+    """
     try:
         os.link(temp, path)
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise
-        write_new(path, data)
+        write_new(path, temp.read_bytes())
     finally:
         temp.unlink()
+    fsync_dir(path.parent)
 
 
 def replace(path: Path, data: bytes) -> None:

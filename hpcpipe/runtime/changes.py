@@ -1,6 +1,5 @@
 """Changing a run that exists: new inputs, changed inputs, shards to be done again."""
 
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from hpcpipe.config import Config
 from hpcpipe.errors import BadInputError, ConfigError, RunMismatchError
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.manifest.claims import last_attempts
-from hpcpipe.manifest.files import fsync_dir, nonce
+from hpcpipe.manifest.files import nonce, publish_file
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalWriter
 from hpcpipe.manifest.plan import Plan, plan_files, write_plan
 from hpcpipe.manifest.rundir import RunDir
@@ -112,14 +111,15 @@ def _add_plan(run: RunDir, shards: list[Shard]) -> None:
     temp = run.path / f".{final.name}.{nonce()}"
     try:
         write_plan(temp, shards)
-        os.link(temp, final)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+    try:
+        publish_file(temp, final)
     except FileExistsError:
         raise RunMismatchError(
             f"{run.path} was just extended by somebody else: try again"
         ) from None
-    finally:
-        temp.unlink(missing_ok=True)
-    fsync_dir(run.path)
 
 
 def reset_shards(run: RunDir, state: RunState, shard_ids: list[str]) -> None:
