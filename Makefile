@@ -50,6 +50,8 @@ bench: venv
 	$(BIN)/python benchmarks/reshard.py $(BENCH)/reshard
 	$(BIN)/python benchmarks/repack.py --dir $(BENCH)/repack
 	$(BIN)/python benchmarks/status.py
+	$(BIN)/pip install --quiet datatrove
+	$(BIN)/python benchmarks/framework.py $(BENCH)/framework
 
 clean:
 	rm -rf $(VENV) .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -187,6 +187,8 @@ def main() -> None:
     if args.child:
         run_child(args.child, args.dir, args.out, args.num_samples)
         return
+    if args.dir:
+        os.makedirs(args.dir, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="repack-", dir=args.dir) as folder:
         work = Path(folder)
         make_input(work / "in", args.num_tars, args.num_samples)
