@@ -186,9 +186,8 @@ class Claimer:
         delayed = [block for block in blocks if now < self._not_before.get(block, 0.0)]
         looks = {block: self._look(block) for block in blocks if block not in delayed}
         views = set(looks.values())
-        if "stale" in views:
-            self._take_over([block for block, view in looks.items() if view == "stale"])
-        if views & {"free", "stale"}:
+        stale = [block for block, view in looks.items() if view == "stale"]
+        if "free" in views or self._take_over(stale):
             return True
         beating = views == {"beating"}
         if beating and not self._waits.to_the_end:
@@ -210,20 +209,32 @@ class Claimer:
         owner = self._owner(block, attempt)
         return "free" if owner is None else self._watch.check(owner)
 
-    def _take_over(self, blocks: list[str]) -> None:
-        """Declare attempts of dead owners lost, unless they or somebody else has ended them."""
+    def _take_over(self, blocks: list[str]) -> bool:
+        """Declare attempts of dead owners lost, unless they or somebody else has ended them.
+
+        False where that changed nothing, so that the caller waits instead of looking again.
+        """
+        if not blocks:
+            return False
         looked_at = {block: self._state.next_attempt(block) for block in blocks}
         self.refresh()
-        num_lost = 0
+        num_lost = num_ended = 0
         for block, attempt in looked_at.items():
             owner = self._owner(block, attempt)
             is_ended = self._state.next_attempt(block) > attempt or not self._pending(block)
-            if owner is None or is_ended or self._claims.exists(block, attempt + 1):
+            num_ended += is_ended
+            if owner is None or is_ended or self._has_live_successor(block, attempt):
                 continue
             self._lose(block, attempt, owner)
             num_lost += 1
             if num_lost == _MAX_TAKEN_OVER:
-                return
+                break
+        return num_lost + num_ended > 0
+
+    def _has_live_successor(self, block: str, attempt: int) -> bool:
+        """Whether somebody took the next attempt and will have said what became of this one."""
+        successor = self._owner(block, attempt + 1)
+        return successor is not None and self._watch.check(successor) != "stale"
 
     def _lose(self, block: str, attempt: int, owner: Identity) -> None:
         host = owner.node or owner.host

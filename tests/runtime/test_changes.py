@@ -20,19 +20,23 @@ def out(config, name):
     return (Path(config.output) / f"{name}.out").read_text()
 
 
-@pytest.mark.parametrize("step", ["_add_plan", "fsync_dir"])
-def test_a_command_that_dies_while_it_extends_leaves_no_old_results(tmp_path, monkeypatch, step):
+@pytest.mark.parametrize("when", ["before the plan is added", "after the plan is added"])
+def test_a_command_that_dies_while_it_extends_leaves_no_old_results(tmp_path, monkeypatch, when):
     write_inputs(tmp_path, a="one", b="two")
     config = toy_config(tmp_path)
     run_here(config)
     write_inputs(tmp_path, a="other")
 
+    add_plan = changes._add_plan
+
     def die(*args):
+        if when.startswith("after"):
+            add_plan(*args)
         raise KeyboardInterrupt
 
     run = prepare(config)[0]
     with monkeypatch.context() as patch:
-        patch.setattr(changes, step, die)
+        patch.setattr(changes, "_add_plan", die)
         with pytest.raises(KeyboardInterrupt):
             extend_plan(run, config)
     assert run_here(toy_config(tmp_path, extend=True)).exit_code == 0

@@ -177,3 +177,24 @@ def test_shards_added_while_it_works_are_seen_with_the_resets_that_follow(run, c
     peer.claimer.refresh()
     assert [peer.state.plan.ids[index] for index in peer.state.pending()] == ["e"]
     assert peer.state.plan.shard(0).inputs[0].size_bytes == 5
+
+
+def test_an_attempt_whose_end_nobody_can_read_any_more_does_not_block_its_shard(run, config):
+    one, two, three = (Peer(run, config, name) for name in ("one", "two", "three"))
+    # Two took the second attempt, but its journal line about the first is damaged, and it is dead.
+    assert one.claims.take("0", 1)
+    assert two.claims.take("0", 2)
+    claim = three.claim()
+    assert (claim.block, claim.attempt) == ("1", 1)
+    finish_all(three, "b", "c", "d")
+    assert three.claim()[:2] == ("0", 3)
+
+
+def test_waiting_for_a_live_successors_line_does_not_spin(run, config):
+    one, two, three = (Peer(run, config, name) for name in ("one", "two", "three"))
+    finish_all(three, "b", "c", "d")
+    one.claims.take("0", 1)
+    two.claims.take("0", 2)
+    three.watch.check = lambda owner: "stale" if owner.name == "one" else "beating"
+    assert three.claim() is None
+    assert three.num_reads < 10
