@@ -1,5 +1,6 @@
 """One sample's byte range as a small tar of its own, for scanning and copying."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Piece(Source, Protocol):
         """
 
 
-class _Piece:
+class _Piece(ABC):
     """What both kinds share: no file of its own, nothing to close."""
 
     fd: int | None = None
@@ -35,8 +36,9 @@ class _Piece:
         self._num_bytes = num_bytes
         self.size_bytes = num_bytes + _END_BYTES
 
+    @abstractmethod
     def _bytes(self, start: int, end: int) -> bytes:
-        raise NotImplementedError
+        """Read a byte range of the sample itself."""
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Read a byte range of the sample and the zeros behind it. Raises OSError."""
