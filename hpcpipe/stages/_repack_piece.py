@@ -50,7 +50,7 @@ class _Piece(ABC):
         """Read several ranges. Raises OSError."""
         return [self.read_at(offset, num_bytes) for offset, num_bytes in ranges]
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - a Source may have nothing to close
         """Nothing to close. Raises nothing."""
 
     def __enter__(self) -> "_Piece":
