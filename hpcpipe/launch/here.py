@@ -5,20 +5,18 @@ from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.task import worker_label
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
-from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.signals import StopFlag
-from hpcpipe.runtime.summary import exit_code
 from hpcpipe.runtime.worker import run_worker
 
 
-def launch(pending: Pending) -> int:
+def launch(pending: Pending) -> bool:
     """Work on a run until nothing is left to claim.
 
     Args:
         pending: the run.
 
     Returns:
-        The exit code; 130 after Ctrl-C or TERM.
+        Whether Ctrl-C or TERM interrupted it.
 
     Raises:
         HpcPipeError: the worker cannot work.
@@ -32,8 +30,7 @@ def launch(pending: Pending) -> int:
         with Progress(pending.state, config.limit) as bar, flag.handle_signals(interrupt=True):
             result = run_worker(run, config, here, 0, worker_label(here, 0), flag, bar.event)
     except KeyboardInterrupt:
-        return 130
+        return True
     if result.stopped:
         warn(f"stopped: {result.stopped}")
-    state, _ = open_state(run, config)
-    return exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
+    return False

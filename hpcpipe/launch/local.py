@@ -15,8 +15,6 @@ from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.heartbeat import process_runs
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
-from hpcpipe.runtime.results import open_state
-from hpcpipe.runtime.summary import exit_code
 from hpcpipe.runtime.workers import read_workers
 
 POLL_S = 0.3
@@ -24,7 +22,7 @@ GRACE_S = 10.0
 _YEAR_MIN = 60 * 24 * 365
 
 
-def launch(pending: Pending, launcher: LocalLauncher) -> int:
+def launch(pending: Pending, launcher: LocalLauncher) -> bool:
     """Start workers, wait for them, show progress.
 
     Args:
@@ -32,7 +30,7 @@ def launch(pending: Pending, launcher: LocalLauncher) -> int:
         launcher: how many workers.
 
     Returns:
-        The exit code; 130 after Ctrl-C.
+        Whether Ctrl-C interrupted it.
 
     Raises:
         OSError: the run directory fails.
@@ -41,18 +39,17 @@ def launch(pending: Pending, launcher: LocalLauncher) -> int:
     num_workers = max(1, min(launcher.num_workers, pending.num_pending))
     record = new_launch(pending, "local", num_workers)
     jobs = _submit(pending, record)
-    code = None
+    interrupted = False
     try:
         say(f"workers    {num_workers} on this machine; Ctrl-C stops them")
         say(f"logs       {run.logs}/local-{record.number}-*.log")
         with Progress(pending.state, config.limit) as bar:
             _watch(pending, jobs, bar)
     except KeyboardInterrupt:
-        code = 130
+        interrupted = True
         _stop(pending, record, jobs)
     _complain(pending, record)
-    state, _ = open_state(run, config)
-    return code or exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
+    return interrupted
 
 
 def _submit(pending: Pending, record: Launch) -> list[Any]:

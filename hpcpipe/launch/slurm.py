@@ -22,7 +22,6 @@ from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
-from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import exit_code
 
 logger = logging.getLogger(__name__)
@@ -190,14 +189,11 @@ def _clean_environment() -> Iterator[None]:
         os.environ.update(hidden)
 
 
-def follow(pending: Pending) -> int:
+def follow(pending: Pending) -> None:
     """Wait until a run ends or no worker of it is queued or running.
 
     Args:
         pending: the run.
-
-    Returns:
-        The exit code.
 
     Raises:
         OSError: the run directory cannot be read.
@@ -216,15 +212,13 @@ def follow(pending: Pending) -> int:
                 pending.state, config, config.limit, has_finalize=run.info.has_finalize
             )
             if code != 4:
-                return code
+                return
             if time.monotonic() > queue_at:
                 arrays = [old.array_job for old in run.read_launches() if old.array_job]
                 if not _may_live(arrays):
-                    break
+                    return
                 queue_at = time.monotonic() + QUEUE_POLL_S
             time.sleep(POLL_S)
-    state, _ = open_state(run, config)
-    return exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
 
 
 def _may_live(arrays: list[str]) -> bool:

@@ -54,9 +54,10 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         return Started(run.path, code)
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
-        return Started(run.path, report(pending, here.launch(pending)))
+        return Started(run.path, report(pending, interrupted=here.launch(pending)))
     if isinstance(config.launcher, LocalLauncher):
-        return Started(run.path, report(pending, local.launch(pending, config.launcher)))
+        interrupted = local.launch(pending, config.launcher)
+        return Started(run.path, report(pending, interrupted=interrupted))
     if isinstance(config.launcher, SlurmLauncher):
         slurm.launch(pending, config.launcher, max_array_size)
         return Started(run.path, 0, is_waiting=True)
@@ -73,15 +74,15 @@ def _announce(pending: Pending, how: str) -> None:
     say(f"shards     {num_shards:,} in the plan, {num_done:,} done, {todo}")
 
 
-def report(pending: Pending, code: int) -> int:
+def report(pending: Pending, *, interrupted: bool = False) -> int:
     """Print how a run ended.
 
     Args:
         pending: the run.
-        code: the exit code.
+        interrupted: whether the user ended it.
 
     Returns:
-        The same code.
+        The exit code.
 
     Raises:
         OSError: the run directory cannot be read.
@@ -89,7 +90,10 @@ def report(pending: Pending, code: int) -> int:
     run = pending.run
     observer = Observer(run, pending.config.run)
     stats = observer.summarize().stats
-    number = observer.state.counts(pending.config.limit)
+    config, state = pending.config, observer.state
+    code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
+    code = 130 if interrupted else code
+    number = state.counts(config.limit)
     rest = ", ".join(f"{number[k]:,} {k}" for k in ("quarantined", "pending") if number[k])
     say(f"result     {_result(code)}: {number['done']:,} done{', ' + rest if rest else ''}")
     counted = [f"{name} {value:,}" for name, value in stats.items() if value]
@@ -129,7 +133,8 @@ def follow(run_dirs: list[Path]) -> int:
         num_pending = len(state.pending(config.limit))
         pending = Pending(run, config, state, reader, num_pending)
         try:
-            codes.append(report(pending, slurm.follow(pending)))
+            slurm.follow(pending)
+            codes.append(report(pending))
         except KeyboardInterrupt:
             warn(f"the workers go on; stop them with: python -m hpcpipe cancel {show(path)}")
             raise

@@ -64,7 +64,6 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
         first_index: index of its first worker among all workers of the run.
         array_job: SLURM array job id, once known.
         limit: only so many shards from the plan's start.
-        import_path: folders workers put on their import path.
         cwd: where it was started.
         user: who started it.
         host: where it was started.
@@ -79,7 +78,6 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     first_index: int = 0
     array_job: str = ""
     limit: int | None = None
-    import_path: tuple[str, ...] = ()
     cwd: str = ""
     user: str = ""
     host: str = ""
