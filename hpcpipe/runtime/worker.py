@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config
@@ -13,15 +13,17 @@ from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
-from hpcpipe.runtime.claimer import Claim, Claimer, Waits, stripe
+from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
+from hpcpipe.runtime.finish import Finish
 from hpcpipe.runtime.outputs import OutputFolder
-from hpcpipe.runtime.results import check_outputs, collect_results, open_state
+from hpcpipe.runtime.results import collect_results, open_state
 from hpcpipe.runtime.session import Session, log_to, scratch_root
 from hpcpipe.runtime.signals import StopFlag
+from hpcpipe.runtime.todo import Todo
 from hpcpipe.runtime.watchdog import AtHand, Watchdog
-from hpcpipe.stage import ShardResult, ShardStopped, Stage
+from hpcpipe.stage import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -107,9 +109,8 @@ class Worker:
         self._session = session
         self._config = config
         self._stage: Stage = config.stage
-        self._launch = launch
-        self._index = launch.first_index + index
         self._state = state
+        self._todo = Todo(run, state, launch, launch.first_index + index, options)
         self._flag = flag
         self._on_event = on_event
         self._folder = OutputFolder(run.info.output, options.checksum)
@@ -132,11 +133,14 @@ class Worker:
             self._record,
             flag.no_more_claims,
         )
+        self._finish = Finish(
+            self._stage, state, self._folder, self._todo, self._claimer, self._record
+        )
         session.watchdog = self._watchdog.look
 
     def work(self) -> WorkerResult:
         """Run the loop; see `run_worker`. Raises as that does."""
-        if self._order() or self._wants_finalize():
+        if self._todo.blocks() or self._todo.wants_finalize():
             logger.info("setting up stage %s", type(self._stage).__name__)
             self._stage_state = self._stage.setup(
                 SetupContext(self._device(), self._session.scratch, self._session.run.artifacts)
@@ -150,39 +154,16 @@ class Worker:
 
     def _claim_all(self) -> None:
         while not self._flag.no_more_claims():
-            for claim in self._claimer.claim(self._order):
+            for claim in self._claimer.claim(self._todo.blocks):
                 self._do_block(claim)
-            if not self._wants_finalize():
+            if not self._todo.wants_finalize():
                 return
-            for claim in self._claimer.claim(self._finalize_order):
+            for claim in self._claimer.claim(self._todo.finalize):
                 self._do_block(claim)
-                if not self._wants_finalize():
+                if not self._todo.wants_finalize():
                     break
-            if not self._order():
+            if not self._todo.blocks():
                 return
-
-    def _order(self) -> list[str]:
-        """Pending blocks, larger ones first, beginning at this worker's own stripe."""
-        plan = self._state.plan
-        sizes: dict[int, int] = {}
-        for index in self._state.pending(self._launch.limit):
-            block = plan.block_of(index)
-            sizes[block] = sizes.get(block, 0) + plan.sizes[index]
-        largest_first = sorted(sizes, key=lambda block: (-sizes[block], block))
-        num_workers = max(self._launch.first_index + self._launch.num_workers, 1)
-        return stripe([str(block) for block in largest_first], self._index, num_workers)
-
-    def _finalize_order(self) -> list[str]:
-        return [FINALIZE] if self._wants_finalize() else []
-
-    def _wants_finalize(self) -> bool:
-        if not self._session.run.info.has_finalize:
-            return False
-        if self._state.status(FINALIZE) != "pending":
-            return False
-        counts = self._state.counts()
-        allowed = self._config.run.max_failed_fraction * len(self._state.plan)
-        return counts["pending"] == 0 and counts["quarantined"] <= allowed
 
     def _device(self) -> str:
         return "cuda" if self._config.resources.gpus else "cpu"
@@ -240,35 +221,12 @@ class Worker:
         if shard_id == FINALIZE:
             results = collect_results(session.run, self._state)
             final = FinalizeContext(self._state.plan, results, *common)
-            return final, lambda: self._finalize(final)
+            return final, lambda: self._finish.run(final)
         index = self._state.plan.index(shard_id)
         assert index is not None
         ctx = ShardContext(shard_id, *common)
         plan, state = self._state.plan, self._stage_state
         return ctx, lambda: process_shard(self._stage, plan, index, ctx, state)
-
-    def _finalize(self, ctx: FinalizeContext) -> None:
-        """Re-verify what more than one attempt may have written, then finalize."""
-        # Shards that were added or reset before the claim was taken; who does either later sees
-        # the claim and resets it.
-        self._claimer.refresh()
-        self._state.plan.refresh()
-        if not self._wants_finalize():
-            raise ShardStopped
-        if not type(self._stage).deterministic and self._reset_mismatches(ctx):
-            raise ShardStopped
-        self._stage.finalize(ctx)
-
-    def _reset_mismatches(self, ctx: FinalizeContext) -> bool:
-        """Reset shards whose files another attempt than the recorded one has written."""
-        retried = [i for i, attempt in self._state.done.items() if attempt > 1 and i != FINALIZE]
-        results = _with_progress(filter(None, map(ctx.result, retried)), ctx)
-        bad = {f.shard_id for f in check_outputs(self._folder, results, deep=True)}
-        for shard_id in sorted(bad):
-            logger.warning("shard %s: its output is not the recorded attempt's", shard_id)
-            attempt = self._state.done[shard_id]
-            self._record(Event(event="reset", attempt=attempt, shard=shard_id))
-        return bool(bad)
 
     def _fail(self, shard_id: str, claim: Claim, error: BaseException, seconds: float) -> None:
         detail = None if isinstance(error, ShardError) else error
@@ -286,9 +244,3 @@ class Worker:
             logger.error("shard %s: not its fault, given back: %s", shard_id, reason)
             if self._num_env_failures >= self._config.run.max_env_failures:
                 self._flag.stop(f"{self._num_env_failures} times in a row: {reason}")
-
-
-def _with_progress(results: Iterable[ShardResult], ctx: ShardContext) -> Iterator[ShardResult]:
-    for num_read, result in enumerate(results):
-        ctx.progress(num_read)
-        yield result

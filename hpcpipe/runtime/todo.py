@@ -1,0 +1,69 @@
+"""What is left for one worker to claim, in the order it goes over it."""
+
+from hpcpipe.config import RunOptions
+from hpcpipe.manifest.journal import FINALIZE
+from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.claimer import stripe
+
+
+class Todo:
+    """The blocks a worker may try to claim, as the state it is kept up to date with says."""
+
+    def __init__(
+        self, run: RunDir, state: RunState, launch: Launch, index: int, options: RunOptions
+    ) -> None:
+        """Take no look yet.
+
+        Args:
+            run: the run directory.
+            state: the run's state, kept up to date by the worker.
+            launch: the worker's launch.
+            index: the worker's index among all workers of the run.
+            options: how shards are run.
+
+        Raises:
+            Nothing.
+        """
+        self._has_finalize = run.info.has_finalize
+        self._state = state
+        self._limit = launch.limit
+        self._index = index
+        self._num_workers = max(launch.first_index + launch.num_workers, 1)
+        self._max_failed_fraction = options.max_failed_fraction
+
+    def blocks(self) -> list[str]:
+        """Pending blocks, larger ones first, beginning at this worker's own stripe.
+
+        Returns:
+            Names of the blocks.
+
+        Raises:
+            Nothing.
+        """
+        plan = self._state.plan
+        sizes: dict[int, int] = {}
+        for index in self._state.pending(self._limit):
+            block = plan.block_of(index)
+            sizes[block] = sizes.get(block, 0) + plan.sizes[index]
+        largest_first = sorted(sizes, key=lambda block: (-sizes[block], block))
+        return stripe([str(block) for block in largest_first], self._index, self._num_workers)
+
+    def finalize(self) -> list[str]:
+        """The last step, where it is what comes next; an empty list otherwise. Raises nothing."""
+        return [FINALIZE] if self.wants_finalize() else []
+
+    def wants_finalize(self) -> bool:
+        """Tell whether all shards are ended and the last step is still to be done.
+
+        Returns:
+            Also False where too many shards are quarantined.
+
+        Raises:
+            Nothing.
+        """
+        if not self._has_finalize or self._state.status(FINALIZE) != "pending":
+            return False
+        counts = self._state.counts()
+        allowed = self._max_failed_fraction * len(self._state.plan)
+        return counts["pending"] == 0 and counts["quarantined"] <= allowed
