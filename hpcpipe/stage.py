@@ -180,8 +180,19 @@ class ShardContext(Protocol):
     def count(self, name: str, number: int | float = 1) -> None:
         """Add to a counter that is summed over the run. Raises nothing."""
 
+    def count_read(self, num_bytes: int) -> None:
+        """Add bytes of input that were read or downloaded, for the run's accounting.
+
+        A shard for which this is never called counts as having read its planned inputs whole:
+        call it where only a part of them is read, or what is in no plan. Raises nothing.
+        """
+
     def progress(self, num_samples: int) -> None:
-        """Say how many samples of this shard are done; holds off ``shard_timeout_s``."""
+        """Say how many samples of this shard are done; holds off ``shard_timeout_s``.
+
+        The last number said is the shard's in the run's accounting: say it at the end, too. A
+        stage that never does has the ``num_samples`` of its outputs counted, or the planned ones.
+        """
 
     def artifact(self, name: str) -> Path:
         """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""

@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from hpcpipe.manifest.files import printable, write_new
+from hpcpipe.manifest.usage import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
         counter: grows with every beat.
         at: Unix time in seconds by the worker's clock; for people.
         state: what it is doing.
+        used: what it has used so far.
         shard: the shard at hand.
         shard_since: Unix time in seconds when it began.
         num_samples: samples done of it.
@@ -69,6 +71,7 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     counter: int
     at: float
     state: Literal["starting", "working", "waiting", "ended"]
+    used: Usage = Usage()
     shard: str = ""
     shard_since: float = 0.0
     num_samples: int = 0
@@ -148,13 +151,20 @@ def _start_ticks(pid: int) -> int | None:
 class Heartbeat:
     """Beats in a thread until it is told to stop, and says what the worker does."""
 
-    def __init__(self, path: Path, every_s: float, on_beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every_s: float,
+        on_beat: Callable[[], None],
+        measure: Callable[[], Usage] = Usage,
+    ) -> None:
         """Write the first beat.
 
         Args:
             path: ``workers/NAME.beat``, which must not exist.
             every_s: seconds between beats.
             on_beat: called in the beating thread before every beat (a watchdog).
+            measure: says what was used so far; called for every beat, in any thread.
 
         Raises:
             OSError: the file cannot be written.
@@ -162,7 +172,8 @@ class Heartbeat:
         self._path = path
         self._every_s = every_s
         self._on_beat = on_beat
-        self._beat = Beat(counter=0, at=time.time(), state="starting")
+        self._measure = measure
+        self._beat = Beat(counter=0, at=time.time(), state="starting", used=measure())
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -208,8 +219,9 @@ class Heartbeat:
 
     def _write(self) -> None:
         with self._lock:
-            counter = self._beat.counter + 1
-            self._beat = msgspec.structs.replace(self._beat, counter=counter, at=time.time())
+            self._beat = msgspec.structs.replace(
+                self._beat, counter=self._beat.counter + 1, at=time.time(), used=self._measure()
+            )
             try:
                 # Opened and closed each time: that is what makes it visible on NFS.
                 fd = os.open(self._path, os.O_WRONLY)
@@ -222,11 +234,14 @@ class Heartbeat:
 
 
 def _padded(beat: Beat) -> bytes:
+    """The beat in a fixed number of bytes; texts that are too long are cut, figures never."""
     data = msgspec.json.encode(beat)
-    if len(data) >= BEAT_BYTES:
+    room = BEAT_BYTES
+    while len(data) >= BEAT_BYTES:
+        room //= 2
         data = msgspec.json.encode(
-            msgspec.structs.replace(beat, shard=beat.shard[:80], note=beat.note[:80])
-        )[: BEAT_BYTES - 1]
+            msgspec.structs.replace(beat, shard=beat.shard[:room], note=beat.note[:room])
+        )
     return data.ljust(BEAT_BYTES - 1) + b"\n"
 
 

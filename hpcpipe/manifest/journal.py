@@ -34,6 +34,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         seconds: time the shard took.
         outputs: finished files (``done``).
         stats: counters (``done``).
+        num_samples: samples in the shard (``done``); what counts as such is in `Outcome`.
+        bytes_in: bytes of input read for it (``done``).
         error: message (``failed``, and ``closed`` for an error of the environment).
         error_class: name of its class.
         final: True where another try is useless (bad input).
@@ -49,6 +51,8 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     seconds: float = 0.0
     outputs: tuple[OutputFile, ...] = ()
     stats: dict[str, int | float] = {}
+    num_samples: int = 0
+    bytes_in: int = 0
     error: str = ""
     error_class: str = ""
     final: bool = False

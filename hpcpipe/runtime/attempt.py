@@ -26,6 +26,11 @@ class Outcome(NamedTuple):
             not; ``lost`` means that another worker has the shard now.
         outputs: finished files.
         stats: counters.
+        num_samples: samples in the shard: what the stage last said with ``ctx.progress``; where
+            it never did, the sum over its outputs; where these do not say it, what was planned.
+            0 for the last step of a run, which has none.
+        bytes_in: bytes of input read: what the stage said with ``ctx.count_read``; where it
+            never did, the size of the planned inputs.
         error: the exception behind a failure.
         seconds: how long it took.
     """
@@ -33,6 +38,8 @@ class Outcome(NamedTuple):
     kind: Literal["done", "failed", "released", "environment", "lost"]
     outputs: tuple[OutputFile, ...] = ()
     stats: dict[str, int | float] = {}  # noqa: RUF012 - never written to
+    num_samples: int = 0
+    bytes_in: int = 0
     error: BaseException | None = None
     seconds: float = 0.0
 
@@ -64,7 +71,7 @@ def attempt_shard(
     try:
         work()
         outputs = ctx.commit(check_fence)
-        outcome = Outcome("done", outputs, ctx.stats)
+        outcome = Outcome("done", outputs, ctx.stats, ctx.samples_done(outputs), ctx.bytes_in())
     except ShardStopped:
         outcome = Outcome("released")
     except AttemptLostError:
@@ -99,7 +106,8 @@ def process_shard(stage: Stage, plan: Plan, index: int, ctx: ShardContext, state
         if not plan.refresh():
             raise
         _check_inputs(plan.shard(index))
-    stage.process(plan.shard(index), ctx, state)
+    ctx.planned = plan.shard(index)
+    stage.process(ctx.planned, ctx, state)
 
 
 def _check_inputs(shard: Shard) -> None:

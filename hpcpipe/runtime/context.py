@@ -63,7 +63,9 @@ class ShardContext:
         attempt: number of this attempt, from 1.
         seed: depends on the shard id only.
         stats: counters so far.
-        num_samples: samples said to be done.
+        planned: the shard as planned; None for the last step of a run.
+        num_samples: samples said to be done; None while nothing was said.
+        num_read: bytes of input said to be read; None while nothing was said.
         progress_at: monotonic time of the last sign of progress, in seconds.
     """
 
@@ -92,7 +94,9 @@ class ShardContext:
         self.attempt = attempt
         self.seed = shard_seed(shard_id)
         self.stats: dict[str, int | float] = {}
-        self.num_samples = 0
+        self.planned: Shard | None = None
+        self.num_samples: int | None = None
+        self.num_read: int | None = None
         self.progress_at = time.monotonic()
         self._folder = folder
         self._files: dict[str, StagedFile] = {}
@@ -140,6 +144,35 @@ class ShardContext:
         """Say how many samples of this shard are done; holds off ``shard_timeout_s``."""
         self.num_samples = int(num_samples)
         self.progress_at = time.monotonic()
+
+    def count_read(self, num_bytes: int) -> None:
+        """Add bytes of input that were read. Raises nothing."""
+        self.num_read = (self.num_read or 0) + int(num_bytes)
+
+    def bytes_in(self) -> int:
+        """Bytes of input read, by the rule in `Outcome`. Raises nothing."""
+        if self.num_read is not None or self.planned is None:
+            return self.num_read or 0
+        return sum([item.size_bytes for item in self.planned.inputs])
+
+    def samples_done(self, outputs: tuple[OutputFile, ...]) -> int:
+        """Samples in the shard, by the rule in `Outcome`.
+
+        Args:
+            outputs: its finished outputs.
+
+        Returns:
+            Their number.
+
+        Raises:
+            Nothing.
+        """
+        if self.planned is None:
+            return 0
+        if self.num_samples is not None:
+            return self.num_samples
+        said = [file.num_samples for file in outputs if file.num_samples is not None]
+        return sum(said) if said else self.planned.num_samples or 0
 
     def artifact(self, name: str) -> Path:
         """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""

@@ -26,6 +26,8 @@ def done_event(claim: Claim, shard_id: str, outcome: Outcome) -> Event:
         seconds=round(outcome.seconds, 3),
         outputs=outcome.outputs,
         stats=_plain_stats(outcome.stats),
+        num_samples=outcome.num_samples,
+        bytes_in=outcome.bytes_in,
     )
 
 

@@ -17,6 +17,7 @@ from hpcpipe.manifest.files import nonce, write_new
 from hpcpipe.manifest.heartbeat import Heartbeat, Identity, own_identity
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.meter import Meter
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,18 @@ class Session:
         identity: who this worker is.
         identity_path: its identity file, which claims are links to.
         heartbeat: beats until the session ends.
+        meter: what the worker has used, for its beats.
         scratch: a node-local folder, removed at the end.
     """
 
     def __init__(
-        self, run: RunDir, label: str, launch: int, scratch: Path, heartbeat_s: float
+        self,
+        run: RunDir,
+        label: str,
+        launch: int,
+        scratch: Path,
+        heartbeat_s: float,
+        meter: Meter | None = None,
     ) -> None:
         """Make the worker's files.
 
@@ -43,6 +51,7 @@ class Session:
             launch: number of its launch.
             scratch: node-local folder to make its scratch folder in.
             heartbeat_s: seconds between beats.
+            meter: measures what the worker uses; None for one of nothing given.
 
         Raises:
             OSError: the run directory cannot be written.
@@ -52,6 +61,7 @@ class Session:
         name = f"{label}-{nonce()}"
         self.identity: Identity = own_identity(name, label, launch)
         self.identity_path = run.workers / f"{name}.json"
+        self.meter = meter or Meter()
         self.watchdog: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         write_new(self.identity_path, msgspec.json.encode(self.identity))
@@ -64,7 +74,7 @@ class Session:
                 "set run.scratch to a writable node-local folder"
             ) from error
         self.heartbeat = Heartbeat(
-            run.workers / f"{name}.beat", heartbeat_s, lambda: self.watchdog()
+            run.workers / f"{name}.beat", heartbeat_s, lambda: self.watchdog(), self.meter.used
         )
         self.heartbeat.start()
 

@@ -67,7 +67,7 @@ class Watchdog:
         at_hand, timeout_s = self.at_hand, self._shard_timeout_s
         if at_hand is None:
             return
-        self._session.heartbeat.update(num_samples=at_hand.ctx.num_samples)
+        self._session.heartbeat.update(num_samples=at_hand.ctx.num_samples or 0)
         if timeout_s is not None and time.monotonic() - at_hand.ctx.progress_at >= timeout_s:
             self._end(at_hand, timeout_s)
 

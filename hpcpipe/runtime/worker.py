@@ -17,6 +17,7 @@ from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.finish import Finish
+from hpcpipe.runtime.meter import Meter, given_to_worker
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.results import collect_results, open_state
 from hpcpipe.runtime.session import Session, log_to, scratch_root
@@ -72,7 +73,9 @@ def run_worker(
     """
     state, reader = open_state(run, config)
     scratch = scratch_root(config.run.scratch)
-    session = Session(run, label, launch.number, scratch, config.run.heartbeat_s)
+    given = given_to_worker(launch, config.resources)
+    meter = Meter(given, whole_process=launch.kind != "here")
+    session = Session(run, label, launch.number, scratch, config.run.heartbeat_s, meter)
     note = "died"
     try:
         with log_to(run.logs / f"{label}.log", label):
@@ -107,6 +110,7 @@ class Worker:
         """Prepare; see `run_worker`. Raises OSError."""
         run, options = session.run, config.run
         self._session = session
+        self._meter = session.meter
         self._config = config
         self._stage: Stage = config.stage
         self._state = state
@@ -116,7 +120,6 @@ class Worker:
         self._folder = OutputFolder(run.info.output, options.checksum)
         self._watchdog = Watchdog(session, launch, flag, options.shard_timeout_s)
         self._num_env_failures = 0
-        self._num_done = self._num_failed = 0
         self._stage_state: Any = None
         self._claimer = Claimer(
             state,
@@ -150,7 +153,7 @@ class Worker:
             self._claim_all()
         if self._flag.reason:
             logger.info("stopping: %s", self._flag.reason)
-        return WorkerResult(self._num_done, self._num_failed, self._flag.reason)
+        return WorkerResult(self._meter.num_done, self._meter.num_failed, self._flag.reason)
 
     def _claim_all(self) -> None:
         while not self._flag.no_more_claims():
@@ -179,7 +182,8 @@ class Worker:
             for shard_id in claim.shards:
                 if self._flag.is_set:
                     break
-                outcome = self._do_shard(shard_id, claim)
+                with self._meter.busy():
+                    outcome = self._do_shard(shard_id, claim)
                 if outcome.kind == "lost":
                     logger.warning("shard %s: another worker has taken it over", shard_id)
                     return
@@ -200,8 +204,9 @@ class Worker:
         outcome = attempt_shard(work, ctx, lambda: self._claimer.fence(claim))
         error = outcome.error
         if outcome.kind == "done":
-            self._record(done_event(claim, shard_id, outcome))
-            self._num_done += 1
+            done = done_event(claim, shard_id, outcome)
+            self._record(done)
+            self._meter.add_done(done)
         elif outcome.kind == "failed" and error is not None:
             self._fail(shard_id, claim, error, outcome.seconds)
         self._count_environment(shard_id, outcome)
@@ -232,7 +237,7 @@ class Worker:
         detail = None if isinstance(error, ShardError) else error
         text = "shard %s failed (attempt %d): %s"
         logger.error(text, shard_id, claim.attempt, worded(error), exc_info=detail)
-        self._num_failed += 1
+        self._meter.num_failed += 1
         self._record(failed_event(claim, shard_id, error, seconds))
 
     def _count_environment(self, shard_id: str, outcome: Outcome) -> None:

@@ -15,6 +15,7 @@ from hpcpipe.manifest.heartbeat import (
     process_runs,
     read_beat,
 )
+from hpcpipe.manifest.usage import Usage
 
 
 @pytest.fixture
@@ -46,6 +47,25 @@ def test_a_very_long_note_still_gives_a_readable_beat(tmp_path):
     heart = Heartbeat(tmp_path / "w.beat", 10, lambda: None)
     heart.end("x" * 5000)
     assert read_beat(tmp_path / "w.beat").note.startswith("xxx")
+
+
+def test_texts_of_any_length_and_kind_never_cost_the_figures(tmp_path):
+    used = Usage(*[1234567890.123] * 5, *[1 << 60] * 5)
+    heart = Heartbeat(tmp_path / "w.beat", 10, lambda: None, lambda: used)
+    for text in (
+        "x" * 5000,
+        "\N{SNOWMAN}" * 5000,
+        "\N{GRINNING FACE}" * 400,
+        '"\\' * 900,
+        "\1" * 500,
+    ):
+        heart.update(shard=text, note=text)
+        heart.beat_now()
+        beat = read_beat(tmp_path / "w.beat")
+        assert beat.used == used
+        assert beat.shard
+        assert text.startswith(beat.shard)
+        assert (tmp_path / "w.beat").stat().st_size == BEAT_BYTES
 
 
 def test_process_of_this_machine_is_looked_up(me):
