@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.data.make_shards import make_edits, make_shards
+from tests.faults.faults import Faults, build
 from tests.servers.s3 import S3Server, s3_server
 from tests.servers.seaweedfs import seaweedfs_server
 
@@ -31,6 +32,18 @@ def photo_shards(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     paths = make_shards(folder / "shards", num_shards=3, num_samples=20)
     make_edits(folder / "shards", folder / "edits")
     return SimpleNamespace(shards=folder / "shards", edits=folder / "edits", paths=paths)
+
+
+@pytest.fixture(scope="session")
+def fault_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library that makes calls fail, compiled."""
+    return build(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def faults(fault_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    """Rules for processes started with ``env=faults.env()``; see ``tests/faults/faults.py``."""
+    return Faults(fault_library, tmp_path_factory.mktemp("rules"))
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Install the Debian or Ubuntu packages of SLURM that tests/slurm needs, where they are missing.
+# Install the Debian or Ubuntu packages that the tests need, where they are missing: SLURM, and a
+# compiler for the library that makes calls fail (tests/faults).
 set -euo pipefail
 
-packages=(slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core)
-commands=(munged slurmctld slurmd slurmdbd sbatch sacct mariadbd mariadb-install-db mariadb)
+packages=(slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core gcc libc6-dev)
+commands=(munged slurmctld slurmd slurmdbd sbatch sacct mariadbd mariadb-install-db mariadb gcc)
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 missing=()
 for command in "${commands[@]}"; do
     command -v "$command" >/dev/null || missing+=("$command")
 done
+[ -e /usr/include/dlfcn.h ] || missing+=(libc6-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 as_root=()
@@ -17,9 +19,9 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo -n)
 fi
 if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
-    echo "The tests need a SLURM, and these commands are missing: ${missing[*]}" >&2
+    echo "The tests need a SLURM and a compiler, and these are missing: ${missing[*]}" >&2
     echo "Install them, as root on Debian or Ubuntu: apt-get install ${packages[*]}" >&2
-    echo "or run the tests that need none: make venv && .venv/bin/pytest -m 'not slurm'" >&2
+    echo "or run the tests that need no SLURM: make venv && .venv/bin/pytest -m 'not slurm'" >&2
     exit 1
 fi
 
