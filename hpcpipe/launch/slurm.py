@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,11 @@ def _submit_what_is_allowed(pending: Pending, launcher: SlurmLauncher, number: i
     while True:
         record = new_launch(pending, "slurm", number)
         folder = pending.run.path / "submitit" / str(record.number)
+        path = str(pending.run.path)
+        tasks = [WorkerTask(path, record.number, index) for index in range(number)]
+        parameters = worker_parameters(pending.config, launcher)
         try:
-            job = _submit(pending, launcher, record, folder)
+            job = submit(tasks, folder, parameters)
         except (FailedJobError, FailedSubmissionError, ValueError) as error:
             shutil.rmtree(folder)
             for suffix in ("json", "yaml"):
@@ -126,33 +129,53 @@ def _refusal(error: Exception) -> str:
     return f"the array was not submitted, nothing is queued: {text}\n{hint}"
 
 
-def _submit(pending: Pending, launcher: SlurmLauncher, record: Launch, folder: Path) -> str:
+def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any]) -> str:
+    """Submit tasks as one array; a single one as a job of its own.
+
+    Args:
+        tasks: what is called in the jobs; small, for they are pickled.
+        folder: a new folder for pickles and the jobs' output.
+        parameters: submitit's.
+
+    Returns:
+        Job id of the array.
+
+    Raises:
+        FailedJobError, FailedSubmissionError, ValueError: submitit's words for a refusal.
+        OSError: the folder cannot be made.
+    """
     import submitit
 
     folder.mkdir(parents=True)
-    tasks = [
-        WorkerTask(str(pending.run.path), record.number, index)
-        for index in range(record.num_workers)
-    ]
     # exec makes the worker the batch process itself, so that it gets the signals.
     with _clean_environment():
         executor = submitit.SlurmExecutor(
             folder=folder, python=f"exec {shlex.quote(sys.executable)}", max_num_timeout=1_000_000
         )
-        executor.update_parameters(**_parameters(pending, launcher))
+        executor.update_parameters(**parameters)
         with executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     return str(jobs[0].job_id).partition("_")[0]
 
 
-def _parameters(pending: Pending, launcher: SlurmLauncher) -> dict[str, Any]:
-    """Parameters for submitit; the user's own pass through untouched, None removes one."""
-    config: Config = pending.config
+def worker_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:
+    """Parameters for submitit; the user's own pass through untouched, None removes one.
+
+    Args:
+        config: the run's config.
+        launcher: how many workers, and options for submitit.
+
+    Returns:
+        The parameters of a worker's job.
+
+    Raises:
+        Nothing.
+    """
     resources, site = config.resources, config.site
     own = {**site.slurm, **launcher.slurm}
     own_additional = own.pop("additional_parameters", None) or {}
     parameters: dict[str, Any] = {
-        "job_name": f"hpcpipe-{config.stage_name}-{pending.run.info.run_name}",
+        "job_name": f"hpcpipe-{config.stage_name}-{config.run_name}",
         "time": resources.time_min,
         "cpus_per_task": resources.cpus,
         "gpus_per_node": resources.gpus or None,
