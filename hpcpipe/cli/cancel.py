@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     views = read_workers(run, read_options(run).lease_s)
     running = [view for view in views if view.state == "running"]
     if args.drain:
-        run.stop_file.touch()
+        run.ask_to_stop()
         print(f"stopping   {plural(len(running), 'worker')} after the shards at hand")
         print(f"           ({shown(run.stop_file)} is there until the next launch)")
         return 0
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
     if num_signalled:
         print(f"stopping   {plural(num_signalled, 'worker')} on this machine")
     if tasks is None or num_signalled < len(others):
-        run.stop_file.touch()
+        run.ask_to_stop()
         print("stopping   the other workers after the shards at hand, by a STOP file:")
         print(f"           {shown(run.stop_file)} (there until the next launch)")
         return 4

@@ -1,7 +1,6 @@
 """``hpcpipe work``: be one worker of a run, as a task of a plain sbatch array or by hand."""
 
 import argparse
-import getpass
 import os
 import socket
 import time
@@ -14,6 +13,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.launch.task import await_kill, describe, requeue_by_hand, work
 from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime.access import user_name
 from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.summary import Observer
@@ -149,7 +149,7 @@ def _new_launch(run: RunDir, kind: str, config: str, job: str, limit: int | None
             array_job=job,
             limit=limit,
             cwd=os.getcwd(),
-            user=getpass.getuser(),
+            user=user_name(),
             host=socket.gethostname(),
             pid=os.getpid(),
             at=time.time(),

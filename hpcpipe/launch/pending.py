@@ -1,6 +1,5 @@
 """A run that is about to be started, and the record of its start."""
 
-import getpass
 import os
 import socket
 import sys
@@ -13,6 +12,7 @@ from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.journal import JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.access import user_name
 
 
 class Pending(NamedTuple):
@@ -63,7 +63,7 @@ def new_launch(pending: Pending, kind: str, num_workers: int) -> Launch:
             num_workers=num_workers,
             limit=config.limit,
             cwd=os.getcwd(),
-            user=getpass.getuser(),
+            user=user_name(),
             host=socket.gethostname(),
             pid=os.getpid(),
             at=time.time(),

@@ -13,9 +13,10 @@ from hpcpipe.config import CONFIG_FILE, Config
 from hpcpipe.console import plural
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import is_remote
-from hpcpipe.manifest.marker import Marker, read_marker, write_marker
+from hpcpipe.manifest.marker import FOLDER, Marker, read_marker, write_marker
 from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, is_run_dir
+from hpcpipe.runtime.access import owner_of
 from hpcpipe.runtime.changes import extend_plan
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.planning import check_output_names, planned
@@ -50,8 +51,7 @@ def prepare(config: Config) -> tuple[RunDir, str]:
     run = RunDir(path)
     if run.info.fingerprint != config.fingerprint:
         raise _mismatch(f"run directory {path}", config, path)
-    if read_marker(run.info.output, config.stage_name) is None:
-        _restore_output(run, config)
+    _check_output(run, config)
     if config.extend:
         num_new, num_changed = extend_plan(run, config)
         return run, f"extended by {plural(num_new, 'new shard')}, {num_changed:,} changed"
@@ -62,11 +62,13 @@ def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
     """Run directory that the output folder names; raises where it is not this config's."""
     owner = marker.run_path(config.output)
     if not is_run_dir(owner):
-        if marker.fingerprint == config.fingerprint or config.adopt:
+        is_same = marker.fingerprint == config.fingerprint
+        if config.adopt or (is_same and (is_run_dir(path) or _is_bare(config.output))):
             return path
         raise RunMismatchError(
-            f"stage.output {config.output} belongs to run {owner}, which is gone. "
-            "Give another stage.output, or take the folder over with adopt=true"
+            f"stage.output {config.output} belongs to run {owner}, which is gone (or closed to "
+            "you). If it was moved, name its new place with run_dir=PLACE; else give another "
+            "stage.output, or take the folder over with adopt=true"
         )
     if marker.fingerprint != config.fingerprint:
         raise _mismatch(
@@ -78,6 +80,21 @@ def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
             "leave run_dir out to go on with that run"
         )
     return owner
+
+
+def _is_bare(output: str) -> bool:
+    """Whether nothing but markers is in an output folder."""
+    return not is_remote(output) and os.listdir(output) == [FOLDER]
+
+
+def _check_output(run: RunDir, config: Config) -> None:
+    """See to the output folder's marker, which may be gone, or name where the run was before."""
+    output = run.info.output
+    marker = read_marker(output, config.stage_name)
+    if marker is None:
+        _restore_output(run, config)
+    elif not is_run_dir(marker.run_path(output)):
+        _write_marker(output, _marker(config, run.path), overwrite=True)
 
 
 def _restore_output(run: RunDir, config: Config) -> None:
@@ -127,6 +144,10 @@ def _stored_options(text: str) -> dict[str, Any]:
 
 
 def _check_free(path: Path) -> None:
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        raise RunMismatchError(
+            f"run_dir {path} belongs to {owner_of(path)} and is closed to you: give another run_dir"
+        )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunMismatchError(
             f"run_dir {path} exists and is no run directory: give a new or empty folder"
@@ -163,7 +184,7 @@ def _info(config: Config, num_shards: int) -> RunInfo:
         target=f"{cls.__module__}.{cls.__qualname__}",
         run_name=config.run_name,
         fingerprint=config.fingerprint,
-        output=config.output,
+        output=config.output if config.output_given else "out",
         block_size=max(1, -(-num_shards // MAX_BLOCKS)),
         has_finalize=cls.finalize is not Stage.finalize or not cls.deterministic,
         created_at=time.time(),

@@ -1,6 +1,5 @@
 """What SLURM says of our arrays; advice only, and few calls."""
 
-import getpass
 import os
 import re
 import shutil
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from hpcpipe.errors import LaunchError
 from hpcpipe.manifest.rundir import Launch
+from hpcpipe.runtime.access import user_name
 
 TIMEOUT_S = 60
 _DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -71,7 +71,7 @@ def live_tasks(arrays: Collection[str]) -> dict[str, int]:
     Raises:
         LaunchError: squeue does not answer.
     """
-    return dict(Counter(task.array for task in _live(arrays, getpass.getuser(), TIMEOUT_S)))
+    return dict(Counter(task.array for task in _live(arrays, user_name(), TIMEOUT_S)))
 
 
 def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | None:

@@ -9,6 +9,7 @@ from hpcpipe.launch import here, local, not_started, script, slurm
 from hpcpipe.launch.pending import Pending, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import Observer, exit_code
 
@@ -45,6 +46,7 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     if mode == "submit" and isinstance(config.launcher, SlurmLauncher):
         max_array_size = slurm.check_available()
     run, how = prepare(config)
+    check_writable(run)
     state, reader = open_state(run, config)
     code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
     pending = Pending(run, config, state, reader, len(state.pending(config.limit)))

@@ -9,6 +9,10 @@ NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, 
 """What filesystems say that have no hard links."""
 
 
+FILE_MODE, FOLDER_MODE = 0o664, 0o775
+"""Less the umask; never for everybody to write: workers run what a run directory names."""
+
+
 def nonce() -> str:
     """Give 8 random hex digits, to tell apart files and workers of one name. Raises nothing."""
     return secrets.token_hex(4)
@@ -49,7 +53,7 @@ def write_new(path: Path, data: bytes) -> None:
         FileExistsError: it exists; nothing was changed.
         OSError: it could not be written; what was written of it is removed.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
         write_all(fd, data)
         os.fsync(fd)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from hpcpipe.manifest.files import write_all
+from hpcpipe.manifest.files import FILE_MODE, write_all
 from hpcpipe.stage import OutputFile
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class JournalWriter:
             OSError: it cannot be created.
         """
         self._path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE)
         self._encoder = msgspec.json.Encoder()
 
     def write(self, *events: Event) -> None:

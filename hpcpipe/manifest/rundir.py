@@ -12,15 +12,18 @@ RUN_DIR/
   logs/*.log        one per worker, appended
 """
 
+import contextlib
 import os
 import shutil
+import stat
 from pathlib import Path
 
 import msgspec
 
 from hpcpipe.errors import RunMismatchError
+from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.claims import FAN_OUT
-from hpcpipe.manifest.files import fsync_dir, nonce, publish_new, replace, write_new
+from hpcpipe.manifest.files import FOLDER_MODE, fsync_dir, nonce, publish_new, replace, write_new
 
 FORMAT_VERSION = 1
 FOLDERS = ("artifacts", "claims", "journal", "launches", "logs", "workers")
@@ -35,7 +38,8 @@ class RunInfo(msgspec.Struct, frozen=True):
         target: import path of the stage's class.
         run_name: label.
         fingerprint: identity of stage and options.
-        output: absolute path or URL of the output folder.
+        output: absolute path or URL of the output folder; in the file, ``out`` where it is in the
+            run directory, and so moves with it.
         block_size: shards a claim.
         has_finalize: whether a last step follows the shards.
         created_at: Unix time in seconds.
@@ -112,6 +116,11 @@ class RunDir:
         """While this file exists, workers finish the shard at hand and claim no other."""
         return self.path / "STOP"
 
+    def ask_to_stop(self) -> None:
+        """Write the stop file, unless somebody else has. Raises OSError where that cannot be."""
+        with contextlib.suppress(FileExistsError):
+            write_new(self.stop_file, b"")
+
     def read_launches(self) -> list[Launch]:
         """Read all launches in order.
 
@@ -176,11 +185,11 @@ class NewRunDir:
         self.final = final.absolute()
         self.path = self.final.with_name(f".{self.final.name}.{nonce()}")
         self.final.parent.mkdir(parents=True, exist_ok=True)
-        self.path.mkdir()
+        self.path.mkdir(FOLDER_MODE)
         for name in FOLDERS:
-            (self.path / name).mkdir()
+            (self.path / name).mkdir(FOLDER_MODE)
         for number in range(FAN_OUT):
-            (self.path / "claims" / f"{number:02x}").mkdir()
+            (self.path / "claims" / f"{number:02x}").mkdir(FOLDER_MODE)
 
     def publish(self, info: RunInfo, config_text: str) -> RunDir:
         """Give it its final name in one step.
@@ -198,6 +207,7 @@ class NewRunDir:
         """
         write_new(self.path / "config.yaml", config_text.encode())
         write_new(self.path / "run.json", msgspec.json.format(msgspec.json.encode(info)) + b"\n")
+        self._close_to_others()
         fsync_dir(self.path)
         try:
             os.rename(self.path, self.final)
@@ -215,14 +225,21 @@ class NewRunDir:
         fsync_dir(self.final.parent)
         return RunDir(self.final)
 
+    def _close_to_others(self) -> None:
+        """Whatever the umask: who can write here can have workers run anything."""
+        for path in (*self.path.iterdir(), *(self.path / "artifacts").iterdir()):
+            mode = path.lstat().st_mode
+            if mode & stat.S_IWOTH and not stat.S_ISLNK(mode):
+                path.chmod(stat.S_IMODE(mode) & ~stat.S_IWOTH)
+
     def discard(self) -> None:
         """Remove what was made so far. Raises nothing."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def is_run_dir(path: Path) -> bool:
-    """Tell whether a folder is a run directory of any version. Raises nothing."""
-    return (path / "run.json").is_file()
+    """Tell whether a folder is a run directory, of any version, to be read. Raises nothing."""
+    return os.path.isfile(path / "run.json")
 
 
 def _read_launch(path: Path) -> Launch:
@@ -244,7 +261,9 @@ def _read_info(path: Path) -> RunInfo:
     try:
         version = msgspec.json.decode(data).get("format_version")
         if version == FORMAT_VERSION:
-            return msgspec.json.decode(data, type=RunInfo)
+            info = msgspec.json.decode(data, type=RunInfo)
+            output = info.output if is_remote(info.output) else str(path / info.output)
+            return msgspec.structs.replace(info, output=output)
     except (msgspec.DecodeError, AttributeError) as error:
         raise RunMismatchError(f"{path}/run.json is damaged: {error}") from None
     raise RunMismatchError(

@@ -1,6 +1,7 @@
 """Finding the run that somebody means: by its folder, its output folder, or its name."""
 
 import difflib
+import os
 from pathlib import Path
 
 from hpcpipe.config import RunOptions, load
@@ -9,6 +10,7 @@ from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
+from hpcpipe.runtime.access import owner_of
 
 
 def list_runs(folder: Path) -> list[Path]:
@@ -57,12 +59,17 @@ def find_run(name: str, folder: Path) -> RunDir:
         The run.
 
     Raises:
-        RunMismatchError: there is no such run, or several could be meant.
+        RunMismatchError: there is no such run, several could be meant, or it may not be read.
         OSError: a folder cannot be read.
     """
     path = Path(name).expanduser()
     if is_run_dir(path):
         return RunDir(path)
+    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
+        raise RunMismatchError(
+            f"{name} may not be read by you; whoever owns it ({owner_of(path)}) can open it to "
+            f"the group: chmod -R g+rwX {path}"
+        )
     owners = _remote_owners(name) if is_remote(name) else _local_owners(path)
     if owners:
         return _owner(name, owners)

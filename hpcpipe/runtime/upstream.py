@@ -92,8 +92,14 @@ def _runs_above(pattern: str) -> list[RunDir]:
     runs = []
     for folder in (base, *base.parents):
         if (folder / FOLDER).is_dir():
-            paths = [marker.run_path(str(folder)) for marker in read_markers(folder)]
-            runs += [RunDir(path) for path in paths if is_run_dir(path)]
+            for path in (marker.run_path(str(folder)) for marker in read_markers(folder)):
+                if is_run_dir(path):
+                    runs.append(RunDir(path))
+                else:
+                    warn(
+                        f"{folder} was made by run {path}, which is gone or closed to you: its "
+                        "files are taken as they are, complete or not"
+                    )
     return runs
 
 

@@ -12,6 +12,7 @@ from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.access import check_writable, explaining_moves
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
@@ -67,10 +68,11 @@ def run_worker(
         What it did.
 
     Raises:
-        SetupError: it cannot work at all, and has taken no shard.
+        SetupError: it cannot work at all, and has taken no shard; or its run directory is gone.
         KeyboardInterrupt: interrupted from the terminal; everything is released.
         OSError: the run directory fails.
     """
+    check_writable(run)
     state, reader = open_state(run, config)
     scratch = scratch_root(config.run.scratch)
     given = given_to_worker(launch, config.resources)
@@ -78,7 +80,7 @@ def run_worker(
     session = Session(run, label, launch.number, scratch, config.run.heartbeat_s, meter)
     note = "died"
     try:
-        with log_to(run.logs / f"{label}.log", label):
+        with log_to(run.logs / f"{label}.log", label), explaining_moves(run):
             worker = Worker(session, config, launch, index, state, reader, flag, on_event)
             result = worker.work()
         note = result.stopped

@@ -95,11 +95,19 @@ def test_an_output_whose_run_is_gone_needs_adopt(inputs):
     output = str(inputs / "out")
     first = run_here(toy_config(inputs, stage__output=output))
     shutil.rmtree(first.run_dir)
-    with pytest.raises(RunMismatchError, match=r"exists already"):
+    with pytest.raises(RunMismatchError, match=r"which is gone.*moved.*run_dir=.*adopt=true"):
         run_here(toy_config(inputs, stage__output=output))
     with pytest.raises(RunMismatchError, match=r"which is gone.*adopt=true"):
         run_here(toy_config(inputs, stage__output=output, stage__word="bye"))
     assert run_here(toy_config(inputs, stage__output=output, adopt=True)).exit_code == 0
+
+
+def test_a_run_that_was_removed_with_its_outputs_begins_anew(inputs):
+    config = toy_config(inputs, stage__output=str(inputs / "out"))
+    shutil.rmtree(run_here(config).run_dir)
+    for path in (inputs / "out").glob("*.out"):
+        path.unlink()
+    assert run_here(config).exit_code == 0
 
 
 def test_two_shards_that_would_write_one_file_are_refused(inputs):
