@@ -18,3 +18,12 @@ def warn(text: str) -> None:
 def plural(number: int, noun: str) -> str:
     """Write a count with its noun: ``1 shard``, ``1,200 shards``. Raises nothing."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(num_bytes: float) -> str:
+    """Write a number of bytes: ``512 B``, ``1.5 GiB``. Raises nothing."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if num_bytes < 1024:
+            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1024
+    return f"{num_bytes:.1f} PiB"

@@ -4,9 +4,8 @@ import argparse
 import shutil
 from collections import defaultdict
 
-from hpcpipe.cli import text
 from hpcpipe.cli.verb import run_of, shown, verb_parser
-from hpcpipe.console import plural
+from hpcpipe.console import plural, size
 from hpcpipe.errors import ConfigError, LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.manifest.rundir import RunDir
@@ -40,7 +39,7 @@ def main(argv: list[str]) -> int:
         _tell(leftover, is_dry_run=args.dry_run)
     verb = "would go" if args.dry_run else "removed"
     for kind, sizes in sums.items():
-        print(f"{verb:10} {plural(len(sizes), kind)}, {text.size(sum(sizes))}")
+        print(f"{verb:10} {plural(len(sizes), kind)}, {size(sum(sizes))}")
     if not sums:
         print("nothing to remove")
     return 0
@@ -87,4 +86,4 @@ def _check_idle(run: RunDir) -> None:
 
 def _tell(leftover: Leftover, *, is_dry_run: bool) -> None:
     if is_dry_run:
-        print(f"{leftover.kind:24}  {text.size(leftover.num_bytes):>10}  {shown(leftover.path)}")
+        print(f"{leftover.kind:24}  {size(leftover.num_bytes):>10}  {shown(leftover.path)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hpcpipe.cli import text
 from hpcpipe.cli.verb import shown
-from hpcpipe.console import plural
+from hpcpipe.console import plural, size
 from hpcpipe.launch.not_started import WROTE_NOTHING, NotStarted, last_lines
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import ShardStatus
@@ -47,7 +47,7 @@ def overview(
         states = {view.identity.label: view.state for view in workers}
         errors = {path: _last_error(path) for path in paths}
         paths.sort(key=lambda path: not errors[path])
-        rows = [(states.get(p.stem, ""), text.size(sizes[p]), shown(p)) for p in paths]
+        rows = [(states.get(p.stem, ""), size(sizes[p]), shown(p)) for p in paths]
         width = text.terminal_width()
         lines = []
         for path, line in zip(paths, text.table(rows, right=frozenset({1})), strict=True):

@@ -7,11 +7,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
 
-import msgspec
-
-from hpcpipe.cli import status_text, text
+from hpcpipe.cli import status_json, status_text, text
 from hpcpipe.cli.verb import run_list, run_of, verb_parser
 from hpcpipe.cli.watch import LIVE, Queue, Watcher
 from hpcpipe.runtime.find import read_options
@@ -86,7 +83,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         metavar="SECONDS",
         help="draw it anew until the run ends, every 2 seconds or as given; Ctrl-C ends",
     )
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="print everything as JSON (docs/status-json.md)"
+    )
     return parser.parse_args(argv)
 
 
@@ -102,13 +101,7 @@ def _seconds(given: str) -> float:
 
 def _show(summary: Summary, queue: Queue, *, as_json: bool, clear: bool) -> None:
     if as_json:
-        tree: dict[str, Any] = {
-            **msgspec.to_builtins(summary),
-            "queue": queue.states,
-            "pending_reasons": queue.reasons,
-            "not_started": msgspec.to_builtins(queue.not_started),
-        }
-        print(json.dumps(tree), flush=True)
+        print(json.dumps(status_json.tree(summary, queue)), flush=True)
         return
     rows = status_text.lines(summary, queue, text.terminal_width())
     print((_CLEAR if clear else "") + "\n".join(rows), flush=True)

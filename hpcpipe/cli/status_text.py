@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from hpcpipe.cli import text
 from hpcpipe.cli.verb import go_on, shown
 from hpcpipe.cli.watch import Queue
+from hpcpipe.console import size
 from hpcpipe.launch.not_started import NotStarted, describe
+from hpcpipe.runtime.accounting import samples, used_in_words
 from hpcpipe.runtime.failures import FailureClass
 from hpcpipe.runtime.summary import Summary
 from hpcpipe.runtime.workers import WorkerView
@@ -51,9 +53,21 @@ def _head(summary: Summary, width: int) -> list[str]:
     if summary.finalize:
         head.append(f"finalize   {summary.finalize}")
     if summary.done:
-        rate, written = text.rate(summary.shards_per_s), text.size(summary.num_bytes_out)
-        head.append(f"rate       {rate}, {written} written")
+        head.append(f"rate       {_speed(summary)}")
+    if used := used_in_words(summary.accounting):
+        head.append(f"used       {used}")
     return head + _stats(summary.stats, width)
+
+
+def _speed(summary: Summary) -> str:
+    """How fast it goes now, and how much it was in all."""
+    parts = [text.rate(summary.recent.shards_per_s)]
+    if summary.recent.samples_per_s:
+        parts.append(f"{samples(summary.recent.samples_per_s)}/s")
+    for num_bytes, what in ((summary.bytes_in, "read"), (summary.bytes_out, "written")):
+        if num_bytes:
+            parts.append(f"{size(num_bytes)} {what}")
+    return ", ".join(parts)
 
 
 def _stats(stats: Mapping[str, int | float], width: int) -> list[str]:
@@ -114,17 +128,20 @@ def _running(views: list[WorkerView], width: int) -> list[str]:
     for view in views:
         beat = view.beat
         since = beat.shard_since if beat.shard else view.identity.started_at
+        used, idle = beat.used, view.idle_share
         rows.append(
             [
                 view.identity.label,
                 view.identity.node or view.identity.host,
                 text.duration(now - since),
-                f"{view.num_done:,} done",
-                f"{view.num_failed:,} failed" if view.num_failed else "",
+                f"{used.num_done:,} done",
+                f"{used.num_failed:,} failed" if used.num_failed else "",
+                f"{samples(view.samples_per_s)}/s" if view.samples_per_s else "",
+                f"{idle:.0%} idle" if idle is not None and used.num_done else "",
                 beat.shard or beat.state,
             ]
         )
-    lead = text.table([row[:-1] for row in rows], right=frozenset({2, 3, 4}))
+    lead = text.table([row[:-1] for row in rows], right=frozenset({2, 3, 4, 5, 6}))
     room = max(width - max(map(len, lead)) - 4, 12)
     pad = max(map(len, lead))
     return [

@@ -24,15 +24,6 @@ def terminal_width() -> int:
     return WIDE
 
 
-def size(num_bytes: float) -> str:
-    """Write a number of bytes: ``512 B``, ``1.5 GiB``. Raises nothing."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if num_bytes < 1024:
-            return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1024
-    return f"{num_bytes:.1f} PiB"
-
-
 def duration(seconds: float) -> str:
     """Write a length of time in its two largest units: ``12 s``, ``1 h 05 min``. Raises nothing."""
     if not math.isfinite(seconds):
@@ -102,7 +93,7 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
         right: columns that are aligned to the right.
 
     Returns:
-        One line a row.
+        One line a row; columns without any text are left out.
 
     Raises:
         Nothing.
@@ -112,6 +103,7 @@ def table(rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset())
         "  ".join(
             cell.rjust(width) if index in right else cell.ljust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if width
         ).rstrip()
         for row in rows
     ]

@@ -10,6 +10,7 @@ from hpcpipe.launch.pending import Pending, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_writable
+from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import Observer, exit_code
 
@@ -91,14 +92,17 @@ def report(pending: Pending, *, interrupted: bool = False) -> int:
     """
     run = pending.run
     observer = Observer(run, pending.config.run)
-    stats = observer.summarize().stats
+    summary = observer.summarize()
     config, state = pending.config, observer.state
     code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
     code = 130 if interrupted else code
     number = state.counts(config.limit)
     rest = ", ".join(f"{number[k]:,} {k}" for k in ("quarantined", "pending") if number[k])
     say(f"result     {_result(code)}: {number['done']:,} done{', ' + rest if rest else ''}")
-    counted = [f"{name} {value:,}" for name, value in stats.items() if value]
+    if used := used_in_words(summary.accounting) if code == 0 else "":
+        speed = speed_in_words(summary.overall)
+        say(f"used       {used}{'; ' + speed if speed else ''}")
+    counted = [f"{name} {value:,}" for name, value in summary.stats.items() if value]
     if counted:
         say(f"counted    {', '.join(counted)}")
     for line in not_started.explain(run) if code == 4 else ():

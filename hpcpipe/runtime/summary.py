@@ -10,8 +10,9 @@ from hpcpipe.manifest.journal import FINALIZE, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState, ShardStatus
+from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
-from hpcpipe.runtime.tally import Tally
+from hpcpipe.runtime.tally import Tally, Totals
 from hpcpipe.runtime.workers import WorkerView, read_workers
 
 Overall = Literal["complete", "running", "queued", "quarantined", "incomplete"]
@@ -35,10 +36,16 @@ class Summary(msgspec.Struct, frozen=True):
         pending: ones still to be done.
         quarantined: ones that failed for good.
         finalize: state of the last step; empty where the stage has none.
-        shards_per_s: rate of the last ten minutes of work, 0 where nothing was finished.
-        eta_s: seconds to the end at that rate; None where nothing runs or it cannot be told.
+        recent: how fast it went in the last ten minutes of work; zeros where nothing was
+            finished.
+        overall: how fast it went while there was at least one worker, all launches together.
+        active_s: seconds in which there was at least one worker, by the workers' clocks.
+        eta_s: seconds to the end at the recent rate; None where nothing runs or it cannot be told.
         stats: counters of all finished shards, summed.
-        num_bytes_out: bytes of all finished outputs.
+        num_samples: samples of all finished shards.
+        bytes_in: bytes of input read for them.
+        bytes_out: bytes of all finished outputs.
+        accounting: what all workers together were given and used.
         workers: the workers, running ones first.
         failures: failures by class.
         launches: what was started.
@@ -56,10 +63,15 @@ class Summary(msgspec.Struct, frozen=True):
     pending: int
     quarantined: int
     finalize: str
-    shards_per_s: float
+    recent: Rates
+    overall: Rates
+    active_s: float
     eta_s: float | None
     stats: dict[str, int | float]
-    num_bytes_out: int
+    num_samples: int
+    bytes_in: int
+    bytes_out: int
+    accounting: Accounting
     workers: list[WorkerView]
     failures: list[FailureClass]
     launches: list[Launch]
@@ -133,11 +145,12 @@ class Observer:
         """
         run, info = self.run, self.run.info
         code, number = self.refresh()
-        workers = [self._counted(view) for view in read_workers(run, self.options.lease_s)]
+        workers = read_workers(run, self.options.lease_s)
         workers.sort(key=lambda view: (view.state != "running", view.identity.started_at))
         overall = _overall(code, workers)
         totals = self._tally.totals()
-        rate = totals.shards_per_s
+        rate = totals.recent.shards_per_s
+        active_s = covered_s((v.beat.at - v.beat.used.wall_s, v.beat.at) for v in workers)
         return Summary(
             run_dir=str(run.path),
             stage=info.stage,
@@ -151,20 +164,30 @@ class Observer:
             pending=number["pending"],
             quarantined=number["quarantined"],
             finalize=self.state.status(FINALIZE) if info.has_finalize else "",
-            shards_per_s=rate,
+            recent=totals.recent,
+            overall=_overall_rates(totals, number["done"], active_s),
+            active_s=active_s,
             eta_s=number["pending"] / rate if rate and overall == "running" else None,
             stats=totals.stats,
-            num_bytes_out=totals.num_bytes_out,
+            num_samples=totals.num_samples,
+            bytes_in=totals.bytes_in,
+            bytes_out=totals.bytes_out,
+            accounting=account(view.beat.used for view in workers),
             workers=workers,
             failures=failures_by_class(run, self.state, self._tally),
             launches=run.read_launches(),
         )
 
-    def _counted(self, view: WorkerView) -> WorkerView:
-        name, tally = view.identity.name, self._tally
-        return msgspec.structs.replace(
-            view, num_done=tally.done_by[name], num_failed=tally.failed_by[name]
-        )
+
+def _overall_rates(totals: Totals, num_done: int, active_s: float) -> Rates:
+    if not active_s:
+        return Rates()
+    return Rates(
+        shards_per_s=num_done / active_s,
+        samples_per_s=totals.num_samples / active_s,
+        bytes_in_per_s=totals.bytes_in / active_s,
+        bytes_out_per_s=totals.bytes_out / active_s,
+    )
 
 
 def _overall(code: int, workers: list[WorkerView]) -> Overall:

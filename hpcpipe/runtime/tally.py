@@ -1,12 +1,12 @@
 """Sums over the events of a run, kept up to date as more of them are read."""
 
 import time
-from collections import Counter
 from operator import itemgetter
 from typing import NamedTuple
 
 from hpcpipe.manifest.journal import FINALIZE, Event
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.accounting import Rates
 
 RATE_WINDOW_S = 600.0
 _SLACK_S = 60.0
@@ -17,14 +17,18 @@ class Totals(NamedTuple):
 
     Attributes:
         stats: counters by name.
-        num_bytes_out: bytes of all outputs.
-        shards_per_s: shards finished a second in the last ten minutes of work, by the writers'
-            clocks; 0 where nothing was finished.
+        num_samples: their samples.
+        bytes_in: bytes of input read for them, and for the last step.
+        bytes_out: bytes of all outputs.
+        recent: how fast it went in the last ten minutes of work, by the writers' clocks; zeros
+            where nothing was finished.
     """
 
     stats: dict[str, int | float]
-    num_bytes_out: int
-    shards_per_s: float
+    num_samples: int
+    bytes_in: int
+    bytes_out: int
+    recent: Rates
 
 
 class Tally:
@@ -35,8 +39,6 @@ class Tally:
         given_back: worker and event of the last attempt that failed by no fault of its shards,
             by block.
         lost: event of the last attempt whose worker died, by block.
-        done_by: shards finished, by worker.
-        failed_by: attempts failed, by worker.
     """
 
     def __init__(self, state: RunState) -> None:
@@ -53,8 +55,6 @@ class Tally:
         self.writers: dict[tuple[str, int], str] = {}
         self.given_back: dict[str, tuple[str, Event]] = {}
         self.lost: dict[str, Event] = {}
-        self.done_by: Counter[str] = Counter()
-        self.failed_by: Counter[str] = Counter()
 
     def add(self, events: list[tuple[str, Event]]) -> None:
         """Take in events.
@@ -68,13 +68,11 @@ class Tally:
         done = self._done
         for writer, event in events:
             if event.event == "done":
-                self.done_by[writer] += 1
                 before = done.get(event.shard)
                 if before is None or before.attempt < event.attempt:
                     done[event.shard] = event
             elif event.event == "failed":
                 self.writers[event.shard, event.attempt] = writer
-                self.failed_by[writer] += 1
             elif event.event == "closed" and event.error:
                 known = self.given_back.get(event.block)
                 if known is None or known[1].attempt < event.attempt:
@@ -95,9 +93,15 @@ class Tally:
         events = [e for e in self._done.values() if counting.get(e.shard) == e.attempt]
         return Totals(
             stats=_sum_stats([event.stats for event in events if event.stats]),
-            num_bytes_out=sum([file.size_bytes for event in events for file in event.outputs]),
-            shards_per_s=_rate([event for event in events if event.shard != FINALIZE]),
+            num_samples=sum([event.num_samples for event in events]),
+            bytes_in=sum([event.bytes_in for event in events]),
+            bytes_out=_bytes_out(events),
+            recent=_recent([event for event in events if event.shard != FINALIZE]),
         )
+
+
+def _bytes_out(events: list[Event]) -> int:
+    return sum([file.size_bytes for event in events for file in event.outputs])
 
 
 def _sum_stats(stats: list[dict[str, int | float]]) -> dict[str, int | float]:
@@ -111,11 +115,18 @@ def _sum_stats(stats: list[dict[str, int | float]]) -> dict[str, int | float]:
     return sums
 
 
-def _rate(events: list[Event]) -> float:
+def _recent(events: list[Event]) -> Rates:
     if not events:
-        return 0.0
+        return Rates()
     latest = max([event.at for event in events])
     recent = [event for event in events if event.at > latest - RATE_WINDOW_S]
     first = max(min([event.at - event.seconds for event in recent]), latest - RATE_WINDOW_S)
     span_s = max(latest, min(time.time(), latest + _SLACK_S)) - first
-    return len(recent) / span_s if span_s > 0 else 0.0
+    if span_s <= 0:
+        return Rates()
+    return Rates(
+        shards_per_s=len(recent) / span_s,
+        samples_per_s=sum([event.num_samples for event in recent]) / span_s,
+        bytes_in_per_s=sum([event.bytes_in for event in recent]) / span_s,
+        bytes_out_per_s=_bytes_out(recent) / span_s,
+    )

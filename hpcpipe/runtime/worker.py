@@ -196,7 +196,7 @@ class Worker:
 
     def _close(self, claim: Claim, error: BaseException | None) -> None:
         self._watchdog.at_hand = None
-        self._session.heartbeat.update(shard="", state="working")
+        self._session.heartbeat.update(shard="", num_samples=0, state="working")
         if any(self._state.status(shard_id) == "pending" for shard_id in claim.shards):
             self._record(closed_event(claim, error))
 

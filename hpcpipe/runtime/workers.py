@@ -16,15 +16,16 @@ class WorkerView(msgspec.Struct, frozen=True):
         identity: who it is.
         beat: its last beat.
         state: ``running``; ``silent`` (beats too old, or its process is gone); ``ended``.
-        num_done: shards it finished, where its journal was counted.
-        num_failed: attempts of it that failed, likewise.
+        samples_per_s: samples it finished, those of the shard at hand included, by its time
+            inside shards; 0 where there are none.
+        idle_share: part of its time outside shards, 0 to 1; None where that is unknown.
     """
 
     identity: Identity
     beat: Beat
     state: Literal["running", "silent", "ended"]
-    num_done: int = 0
-    num_failed: int = 0
+    samples_per_s: float
+    idle_share: float | None
 
 
 def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:
@@ -48,8 +49,20 @@ def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:
         except (FileNotFoundError, msgspec.DecodeError):
             continue
         if beat is not None:
-            views.append(WorkerView(identity, beat, _state(identity, beat, lease_s)))
+            views.append(_view(identity, beat, lease_s))
     return views
+
+
+def _view(identity: Identity, beat: Beat, lease_s: float) -> WorkerView:
+    used = beat.used
+    num_samples = used.num_samples + (beat.num_samples if beat.shard else 0)
+    return WorkerView(
+        identity=identity,
+        beat=beat,
+        state=_state(identity, beat, lease_s),
+        samples_per_s=num_samples / used.busy_s if used.busy_s else 0.0,
+        idle_share=max(1 - used.busy_s / used.wall_s, 0.0) if used.wall_s else None,
+    )
 
 
 def _state(identity: Identity, beat: Beat, lease_s: float) -> Literal["running", "silent", "ended"]:

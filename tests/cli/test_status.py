@@ -152,7 +152,7 @@ def test_json_has_everything(tmp_path, capsys):
     assert tree["workers"][0]["identity"]["label"] == "here-1-0"
     assert tree["launches"][0]["kind"] == "here"
     out = [path for path in (run_dir / "out").glob("*.out")]
-    assert tree["num_bytes_out"] == sum(path.stat().st_size for path in out)
+    assert tree["bytes_out"] == sum(path.stat().st_size for path in out)
 
 
 def test_a_part_that_may_fail_is_a_success(tmp_path):
@@ -235,6 +235,6 @@ def test_a_reset_takes_the_numbers_of_a_shard_away(tmp_path):
     after = summary_of(run_dir)
     assert before.stats == {"samples_in": 3}
     assert after.stats == {"samples_in": 2}
-    assert after.num_bytes_out < before.num_bytes_out
+    assert after.bytes_out < before.bytes_out
     assert verb("work", run_dir) == 0
     assert summary_of(run_dir).stats == {"samples_in": 3}
