@@ -9,6 +9,7 @@
     ├── SetupError               a worker cannot start work at all (no GPU, a model is missing)
     └── ShardError               one shard could not be done
         ├── TransientShardError  may work another time: tried again with backoff
+        │   └── TimeLimitError   took longer than its worker's job may last
         └── BadInputError        the data is at fault: not tried again, quarantined with its reason
 
 Messages say what is wrong, where (``stage.shard_bytes``, a file, a byte offset) and what to do.
@@ -76,6 +77,10 @@ class ShardError(HpcPipeError):
 
 class TransientShardError(ShardError):
     """May work another time: the shard is tried again with backoff."""
+
+
+class TimeLimitError(TransientShardError):
+    """The shard took longer than a whole job, and no progress was saved."""
 
 
 class BadInputError(ShardError):

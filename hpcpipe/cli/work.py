@@ -10,7 +10,7 @@ import msgspec
 from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
-from hpcpipe.launch.task import await_kill, describe, requeue_by_hand, work
+from hpcpipe.launch.task import EXIT_STOPPED, describe, work
 from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import user_name
@@ -18,7 +18,6 @@ from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.summary import Observer
 
-EXIT_STOPPED = 4
 EXIT_INTERRUPTED = 130
 
 
@@ -44,15 +43,11 @@ def main(argv: list[str]) -> int:
     flag = StopFlag(run.stop_file)
     try:
         with flag.handle_signals(interrupt=not _batch_job()):
-            result = work(run, launch, index, flag)
-            num_pending = _num_pending(run, launch) if flag.reason else 0
-            if _batch_job():
-                if num_pending:
-                    requeue_by_hand(flag)
-                await_kill(flag)
+            result = work(run, launch, index, flag, is_batch=bool(_batch_job()))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     say(f"worker     {describe(result)}")
+    num_pending = _num_pending(run, launch) if result.stopped else 0
     if not num_pending:
         return 0
     say(f"left       {plural(num_pending, 'shard')}: python -m hpcpipe status {shown(run.path)}")

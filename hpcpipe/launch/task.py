@@ -3,17 +3,21 @@
 import logging
 import os
 import signal
-import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from hpcpipe.config import load
+from hpcpipe.launch.job import own_job
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.worker import WorkerResult, run_worker
 
 logger = logging.getLogger(__name__)
+
+EXIT_STOPPED = 4
+"""Exit code of a worker that stopped with shards left."""
 
 
 class WorkerTask:
@@ -46,39 +50,50 @@ class WorkerTask:
         run = RunDir(Path(self.run_dir))
         launch = run.read_launch(self.launch)
         flag = StopFlag(run.stop_file)
-        with flag.handle_signals(interrupt=False) as before:
-            result = work(run, launch, self.index, flag)
-            if flag.signal == signal.SIGUSR2:
-                # submitit's own handler: writes the task anew, requeues the job and exits.
-                before[signal.SIGUSR2](signal.SIGUSR2, None)
-            await_kill(flag)
+        with flag.handle_signals(interrupt=False):
+            result = work(run, launch, self.index, flag, is_batch=launch.kind != "local")
+        if result.gave_up:
+            logger.error("%s", describe(result))
+            sys.exit(EXIT_STOPPED)
         return describe(result)
 
     def checkpoint(self) -> Any:
-        """Give submitit what to run after a requeue: the same worker. Raises nothing."""
+        """Give submitit what to run again when it is warned before `__call__`. Raises nothing."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
-def work(run: RunDir, launch: Launch, index: int, flag: StopFlag) -> WorkerResult:
-    """Run one worker of a launch in this process.
+def work(
+    run: RunDir, launch: Launch, index: int, flag: StopFlag, *, is_batch: bool
+) -> WorkerResult:
+    """Run one worker of a launch in this process, and end as the scheduler wants it.
 
     Args:
         run: the run directory.
         launch: the launch.
         index: the worker's index in it.
         flag: tells it to stop.
+        is_batch: this process is the scheduler's to end and to run again.
 
     Returns:
-        What it did.
+        What it did; nothing after TERM in a SLURM job, which waits for its end.
 
     Raises:
         HpcPipeError: the worker cannot work.
         OSError: the run directory fails.
     """
     config = load(run.path, f"launches/{launch.number}.yaml")
-    return run_worker(run, config, launch, index, worker_label(launch, index), flag)
+    label = worker_label(launch, index)
+    job = own_job(config, launch) if is_batch else None
+    queued_again = False
+    try:
+        result = run_worker(run, config, launch, index, label, flag, job=job)
+        queued_again = result.queued_again
+    finally:
+        if is_batch and not queued_again:
+            await_kill(flag)
+    return result
 
 
 def worker_label(launch: Launch, index: int) -> str:
@@ -106,23 +121,6 @@ def worker_label(launch: Launch, index: int) -> str:
     return label if restart == "0" else f"{label}r{restart}"
 
 
-def requeue_by_hand(flag: StopFlag) -> None:
-    """Ask SLURM to run this job again, where the time limit's warning stopped a plain worker.
-
-    Args:
-        flag: what stopped it.
-
-    Returns:
-        Nothing.
-
-    Raises:
-        OSError: there is no scontrol.
-    """
-    job = os.environ.get("SLURM_JOB_ID")
-    if flag.signal == signal.SIGUSR2 and job:
-        subprocess.run(["scontrol", "requeue", job], check=False, timeout=60)
-
-
 def await_kill(flag: StopFlag) -> None:
     """After TERM in a SLURM job, idle until SLURM ends the process.
 
@@ -146,5 +144,5 @@ def await_kill(flag: StopFlag) -> None:
 
 def describe(result: WorkerResult) -> str:
     """Say what a worker did, in one line. Raises nothing."""
-    stopped = f", stopped by {result.stopped}" if result.stopped else ""
+    stopped = f", stopped: {result.stopped}" if result.stopped else ""
     return f"{result.num_done} shards done, {result.num_failed} failures{stopped}"

@@ -152,6 +152,20 @@ class Claimer:
         """Tell whether an attempt is still this worker's, and nobody's next. Raises OSError."""
         return self._claims.holds(claim.block, claim.attempt)
 
+    def any_unattended(self, blocks: Iterable[str]) -> bool:
+        """Tell whether there is work on some blocks that nobody does.
+
+        Args:
+            blocks: pending blocks.
+
+        Returns:
+            False where each is held by a worker that was seen to be alive.
+
+        Raises:
+            OSError: the run directory fails.
+        """
+        return any(self._look(block) != "beating" for block in blocks)
+
     def _pending(self, block: str) -> list[str]:
         if block == FINALIZE:
             ids = [FINALIZE]
@@ -269,24 +283,3 @@ class Claimer:
             )
         self._owners[block, attempt] = owner
         return owner
-
-
-def stripe(blocks: list[str], index: int, num_workers: int) -> list[str]:
-    """Order blocks for one worker: its own stripe first, then the others'.
-
-    Args:
-        blocks: all blocks, in the order they are wanted.
-        index: the worker's index among all workers.
-        num_workers: number of workers.
-
-    Returns:
-        The same blocks; workers of different index begin at different ones.
-
-    Raises:
-        Nothing.
-    """
-    return [
-        b
-        for first in range(num_workers)
-        for b in blocks[(index + first) % num_workers :: num_workers]
-    ]

@@ -33,14 +33,19 @@ class StopFlag:
         self._stop_file = stop_file
         self.signal: signal.Signals | None = None
         self.reason = ""
+        self.failed = False
 
     @property
     def is_set(self) -> bool:
-        """Whether a signal came: stages should come to an end."""
-        return self.signal is not None or bool(self.reason)
+        """Whether a signal came, or the worker cannot go on: stages should come to an end.
+
+        Not so for a STOP file: to drain a run is to finish the shards at hand.
+        """
+        return self.signal is not None or self.failed
 
     def stop(self, reason: str) -> None:
-        """Ask for a stop from inside. Raises nothing."""
+        """Stop because the worker cannot go on. Raises nothing."""
+        self.failed = True
         self.reason = self.reason or reason
 
     def no_more_claims(self) -> bool:

@@ -4,7 +4,6 @@ from hpcpipe.config import RunOptions
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.claimer import stripe
 
 
 class Todo:
@@ -67,3 +66,24 @@ class Todo:
         counts = self._state.counts()
         allowed = self._max_failed_fraction * len(self._state.plan)
         return counts["pending"] == 0 and counts["quarantined"] <= allowed
+
+
+def stripe(blocks: list[str], index: int, num_workers: int) -> list[str]:
+    """Order blocks for one worker: its own stripe first, then the others'.
+
+    Args:
+        blocks: all blocks, in the order they are wanted.
+        index: the worker's index among all workers.
+        num_workers: number of workers.
+
+    Returns:
+        The same blocks; workers of different index begin at different ones.
+
+    Raises:
+        Nothing.
+    """
+    return [
+        b
+        for first in range(num_workers)
+        for b in blocks[(index + first) % num_workers :: num_workers]
+    ]

@@ -1,12 +1,13 @@
 """One worker: claims shards of a run and does them until nothing is left to claim."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config
-from hpcpipe.errors import ShardError
+from hpcpipe.errors import ShardError, TimeLimitError
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
@@ -16,6 +17,8 @@ from hpcpipe.runtime.access import check_writable, explaining_moves
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
+from hpcpipe.runtime.deadline import Deadline, Job
+from hpcpipe.runtime.ending import ending
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.finish import Finish
 from hpcpipe.runtime.meter import Meter, given_to_worker
@@ -29,6 +32,11 @@ from hpcpipe.stage import Stage
 
 logger = logging.getLogger(__name__)
 
+TOO_LONG = (
+    "not done within the time limit, though it had a job for itself: raise resources.time_min, "
+    "or let the stage save its progress in ctx.partial"
+)
+
 
 class WorkerResult(NamedTuple):
     """What a worker did.
@@ -37,11 +45,15 @@ class WorkerResult(NamedTuple):
         num_done: shards finished.
         num_failed: attempts that failed.
         stopped: why it ended before everything was claimed; empty for a plain end.
+        queued_again: the scheduler will run its job again.
+        gave_up: it could not go on though work is left.
     """
 
     num_done: int
     num_failed: int
     stopped: str
+    queued_again: bool = False
+    gave_up: bool = False
 
 
 def run_worker(
@@ -52,6 +64,7 @@ def run_worker(
     label: str,
     flag: StopFlag,
     on_event: Callable[[Event], None] = lambda event: None,
+    job: Job | None = None,
 ) -> WorkerResult:
     """Work on a run until nothing is left to claim, or until told to stop.
 
@@ -63,6 +76,7 @@ def run_worker(
         label: what people know it by.
         flag: tells it to stop.
         on_event: called with every event this worker records.
+        job: the batch job this worker is, if any.
 
     Returns:
         What it did.
@@ -81,7 +95,7 @@ def run_worker(
     note = "died"
     try:
         with log_to(run.logs / f"{label}.log", label), explaining_moves(run):
-            worker = Worker(session, config, launch, index, state, reader, flag, on_event)
+            worker = Worker(session, config, launch, index, state, reader, flag, on_event, job)
             result = worker.work()
         note = result.stopped
     except KeyboardInterrupt:
@@ -108,6 +122,7 @@ class Worker:
         reader: JournalReader,
         flag: StopFlag,
         on_event: Callable[[Event], None],
+        job: Job | None,
     ) -> None:
         """Prepare; see `run_worker`. Raises OSError."""
         run, options = session.run, config.run
@@ -119,6 +134,8 @@ class Worker:
         self._todo = Todo(run, state, launch, launch.first_index + index, options)
         self._flag = flag
         self._on_event = on_event
+        self._job = job
+        self._deadline = Deadline(job.left_s if job else None)
         self._folder = OutputFolder(run.info.output, options.checksum)
         self._watchdog = Watchdog(session, launch, flag, options.shard_timeout_s)
         self._num_env_failures = 0
@@ -136,7 +153,7 @@ class Worker:
             ),
             session.identity.name,
             self._record,
-            flag.no_more_claims,
+            self._no_more_claims,
         )
         self._finish = Finish(
             self._stage, state, self._folder, self._todo, self._claimer, self._record
@@ -153,12 +170,21 @@ class Worker:
             self._session.heartbeat.update(state="working")
             self._session.heartbeat.beat_now()
             self._claim_all()
-        if self._flag.reason:
-            logger.info("stopping: %s", self._flag.reason)
-        return WorkerResult(self._meter.num_done, self._meter.num_failed, self._flag.reason)
+        end = ending(self._flag, self._deadline, self._job, self._is_work_left)
+        if end.note:
+            logger.log(logging.ERROR if end.gave_up else logging.INFO, "stopping: %s", end.note)
+        num_done, num_failed = self._meter.num_done, self._meter.num_failed
+        return WorkerResult(num_done, num_failed, end.note, end.queued_again, end.gave_up)
+
+    def _is_work_left(self) -> bool:
+        self._claimer.refresh()
+        return self._claimer.any_unattended(self._todo.blocks() or self._todo.finalize())
+
+    def _no_more_claims(self) -> bool:
+        return self._flag.no_more_claims() or bool(self._deadline.too_near())
 
     def _claim_all(self) -> None:
-        while not self._flag.no_more_claims():
+        while not self._no_more_claims():
             for claim in self._claimer.claim(self._todo.blocks):
                 self._do_block(claim)
             if not self._todo.wants_finalize():
@@ -182,7 +208,7 @@ class Worker:
         error: BaseException | None = None
         try:
             for shard_id in claim.shards:
-                if self._flag.is_set:
+                if self._flag.is_set or self._deadline.too_near():
                     break
                 with self._meter.busy():
                     outcome = self._do_shard(shard_id, claim)
@@ -204,6 +230,7 @@ class Worker:
         ctx, work = self._begin(shard_id, claim)
         self._watchdog.at_hand = AtHand(claim, shard_id, ctx)
         outcome = attempt_shard(work, ctx, lambda: self._claimer.fence(claim))
+        self._deadline.add(outcome.seconds)
         error = outcome.error
         if outcome.kind == "done":
             done = done_event(claim, shard_id, outcome)
@@ -211,6 +238,8 @@ class Worker:
             self._meter.add_done(done)
         elif outcome.kind == "failed" and error is not None:
             self._fail(shard_id, claim, error, outcome.seconds)
+        elif outcome.kind == "released" and self._outlasted_its_job():
+            self._fail(shard_id, claim, TimeLimitError(TOO_LONG), outcome.seconds)
         self._count_environment(shard_id, outcome)
         return outcome
 
@@ -234,6 +263,10 @@ class Worker:
         ctx = ShardContext(shard_id, *common)
         plan, state = self._state.plan, self._stage_state
         return ctx, lambda: process_shard(self._stage, plan, index, ctx, state)
+
+    def _outlasted_its_job(self) -> bool:
+        """Whether what was given back had a whole job for itself: the next would end alike."""
+        return self._flag.signal == signal.SIGUSR2 and self._deadline.was_whole_job()
 
     def _fail(self, shard_id: str, claim: Claim, error: BaseException, seconds: float) -> None:
         detail = None if isinstance(error, ShardError) else error

@@ -102,7 +102,7 @@ def test_a_batch_job_at_its_time_limit_is_queued_again(tmp_path):
         worker.send_signal(signal.SIGUSR2)
         output, _ = worker.communicate(timeout=20)
     assert worker.returncode == 4, output
-    assert "stopped by SIGUSR2" in output
+    assert "stopped: SIGUSR2" in output
     assert (tmp_path / "asked").read_text() == "requeue 45\n"
 
 

@@ -65,7 +65,7 @@ def test_a_warned_worker_is_queued_again_and_goes_on(user):
     wait_until(lambda: any(b'"shard":"b"' in p.read_bytes() for p in path.glob("workers/*.beat")))
     user.cluster.scancel("--signal=USR2", "--batch", f"{job}_0")
     wait_until(lambda: list((path / "logs").glob(f"{job}_0r1.log")))
-    assert "stopped by SIGUSR2" in (user.folder / f"hpcpipe-{job}_0.out").read_text()
+    assert "stopped: SIGUSR2" in (user.folder / f"hpcpipe-{job}_0.out").read_text()
     assert len(events_of(path, "closed")) == 1
     user.ok("cancel", str(path))
     assert set(user.cluster.wait_for([job]).values()) == {"CANCELLED"}
