@@ -161,9 +161,24 @@ class ShardContext(Protocol):
 
     @property
     def should_stop(self) -> bool:
-        """True once the worker was told to stop.
+        """True once the worker has to end within seconds, or minutes at a time limit.
 
-        Save what can be saved and raise `ShardStopped`, or go on if the shard's end is near.
+        Save what can be saved and raise `ShardStopped`. Draining a run does not set it.
+        """
+
+    @property
+    def partial(self) -> Path:
+        """A shared folder that outlives the attempt, for its progress. Raises OSError.
+
+        Write under a name that begins with a dot, then rename: the worker may be killed at any
+        time. It is removed once the shard is done, and not used after a reset.
+        """
+
+    @property
+    def previous_partial(self) -> Path | None:
+        """The `partial` of the newest earlier attempt that saved more than hidden files, if any.
+
+        To be read only: its worker may not be quite dead. Raises OSError.
         """
 
     def output(self, name: str) -> Output:

@@ -10,6 +10,7 @@ RUN_DIR/
   journal/*.jsonl   what became of the attempts, one writer a file
   workers/*         identities and heartbeats
   logs/*.log        one per worker, appended
+  partial/xx/I.N    what attempt N on the shard of index I has saved of its progress
 """
 
 import contextlib

@@ -122,6 +122,10 @@ class RunState:
         through = self._reset.get(shard_id, 0)
         return [host for attempt, host in sorted(lost.items()) if attempt > through]
 
+    def reset_through(self, shard_id: str) -> int:
+        """Last attempt on a shard that was reset, and so does not count; 0 for none."""
+        return self._reset.get(shard_id, 0)
+
     def status(self, shard_id: str) -> ShardStatus:
         """State of one shard.
 

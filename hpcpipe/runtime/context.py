@@ -11,6 +11,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime.outputs import OutputFolder, StagedFile
+from hpcpipe.runtime.partial import Partials
 from hpcpipe.stage import OutputFile, Shard, ShardResult
 
 
@@ -66,6 +67,7 @@ class ShardContext:
         planned: the shard as planned; None for the last step of a run.
         num_samples: samples said to be done; None while nothing was said.
         num_read: bytes of input said to be read; None while nothing was said.
+        partials: the shard's saved progress.
         progress_at: monotonic time of the last sign of progress, in seconds.
     """
 
@@ -76,6 +78,7 @@ class ShardContext:
         folder: OutputFolder,
         scratch_root: Path,
         artifacts: Path,
+        partials: Partials,
         should_stop: Callable[[], bool],
     ) -> None:
         """Begin an attempt.
@@ -86,6 +89,7 @@ class ShardContext:
             folder: where outputs go.
             scratch_root: node-local folder of the worker.
             artifacts: ``RUN_DIR/artifacts``.
+            partials: the shard's saved progress.
             should_stop: whether the worker was told to stop.
 
         Raises:
@@ -104,6 +108,7 @@ class ShardContext:
         self._scratch: Path | None = None
         self._artifacts = artifacts
         self._should_stop = should_stop
+        self.partials = partials
 
     @property
     def should_stop(self) -> bool:
@@ -116,6 +121,16 @@ class ShardContext:
         if self._scratch is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="shard-", dir=self._scratch_root))
         return self._scratch
+
+    @property
+    def partial(self) -> Path:
+        """A folder of this attempt that outlives it, made when first asked for. Raises OSError."""
+        return self.partials.own()
+
+    @property
+    def previous_partial(self) -> Path | None:
+        """What an earlier attempt has saved, to be read only. Raises OSError."""
+        return self.partials.previous()
 
     def output(self, name: str) -> StagedFile:
         """Open a staged output.
@@ -215,6 +230,7 @@ class FinalizeContext(ShardContext):
         folder: OutputFolder,
         scratch_root: Path,
         artifacts: Path,
+        partials: Partials,
         should_stop: Callable[[], bool],
     ) -> None:
         """Begin an attempt.
@@ -226,12 +242,13 @@ class FinalizeContext(ShardContext):
             folder: where outputs go.
             scratch_root: node-local folder of the worker.
             artifacts: ``RUN_DIR/artifacts``.
+            partials: the last step's saved progress.
             should_stop: whether the worker was told to stop.
 
         Raises:
             Nothing.
         """
-        super().__init__(FINALIZE, attempt, folder, scratch_root, artifacts, should_stop)
+        super().__init__(FINALIZE, attempt, folder, scratch_root, artifacts, partials, should_stop)
         self._plan = plan
         self._results = results
 

@@ -15,12 +15,15 @@ from hpcpipe.manifest.marker import read_markers
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import config_name
+from hpcpipe.runtime.partial import FOLDER as PARTIAL
+from hpcpipe.runtime.partial import orphans
+from hpcpipe.runtime.results import open_state
 
 OLD_S = 24 * 3600.0
 _PART = re.compile(r"\.(?P<name>.+)\.\d+\.part")
 _NONCE = r"\.[0-9a-f]{8}"
 
-Kind = Literal["temporary file", "unfinished run folder", "pickle", "log"]
+Kind = Literal["saved progress", "temporary file", "unfinished run folder", "pickle", "log"]
 
 
 class Leftover(NamedTuple):
@@ -52,6 +55,7 @@ def find_leftovers(run: RunDir, *, logs: bool) -> Iterator[Leftover]:
         OSError: a folder cannot be read.
     """
     yield from _parts(run)
+    yield from _saved_progress(run)
     for folder in (run.path, run.launches):
         yield from _old("temporary file", folder, re.compile(r"\..+" + _NONCE))
     unfinished = re.compile(re.escape(f".{run.path.name}") + _NONCE)
@@ -94,6 +98,14 @@ def _parts(run: RunDir) -> Iterator[Leftover]:
             final = match and os.path.relpath(os.path.join(folder, match["name"]), root)
             if final and (own is None or final in own):
                 yield _leftover("temporary file", Path(folder, name))
+
+
+def _saved_progress(run: RunDir) -> Iterator[Leftover]:
+    """Progress inside shards that no attempt will go on from."""
+    root = run.path / PARTIAL
+    if root.is_dir():
+        state, _ = open_state(run, load(run.path, config_name(run)))
+        yield from (_leftover("saved progress", path) for path in orphans(root, state))
 
 
 def _own_names(run: RunDir) -> set[str]:

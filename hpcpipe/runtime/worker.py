@@ -23,6 +23,7 @@ from hpcpipe.runtime.events import closed_event, done_event, failed_event, worde
 from hpcpipe.runtime.finish import Finish
 from hpcpipe.runtime.meter import Meter, given_to_worker
 from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.partial import FOLDER, Partials, partial_name
 from hpcpipe.runtime.results import collect_results, open_state
 from hpcpipe.runtime.session import Session, log_to, scratch_root
 from hpcpipe.runtime.signals import StopFlag
@@ -236,9 +237,10 @@ class Worker:
             done = done_event(claim, shard_id, outcome)
             self._record(done)
             self._meter.add_done(done)
+            ctx.partials.remove()
         elif outcome.kind == "failed" and error is not None:
             self._fail(shard_id, claim, error, outcome.seconds)
-        elif outcome.kind == "released" and self._outlasted_its_job():
+        elif outcome.kind == "released" and self._outlasted_its_job(ctx):
             self._fail(shard_id, claim, TimeLimitError(TOO_LONG), outcome.seconds)
         self._count_environment(shard_id, outcome)
         return outcome
@@ -251,6 +253,7 @@ class Worker:
             self._folder,
             session.scratch,
             session.run.artifacts,
+            self._partials(shard_id, claim.attempt),
             lambda: self._flag.is_set,
         )
         session.heartbeat.update(shard=shard_id, shard_since=time.time(), num_samples=0)
@@ -264,9 +267,15 @@ class Worker:
         plan, state = self._state.plan, self._stage_state
         return ctx, lambda: process_shard(self._stage, plan, index, ctx, state)
 
-    def _outlasted_its_job(self) -> bool:
+    def _outlasted_its_job(self, ctx: ShardContext) -> bool:
         """Whether what was given back had a whole job for itself: the next would end alike."""
-        return self._flag.signal == signal.SIGUSR2 and self._deadline.was_whole_job()
+        warned = self._flag.signal == signal.SIGUSR2
+        return warned and self._deadline.was_whole_job() and not ctx.partials.has_saved()
+
+    def _partials(self, shard_id: str, attempt: int) -> Partials:
+        name = partial_name(self._state.plan, shard_id)
+        forgotten = self._state.reset_through(shard_id)
+        return Partials(self._session.run.path / FOLDER, name, attempt, forgotten)
 
     def _fail(self, shard_id: str, claim: Claim, error: BaseException, seconds: float) -> None:
         detail = None if isinstance(error, ShardError) else error

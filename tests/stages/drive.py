@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.partial import Partials
 from hpcpipe.runtime.planning import PlanContext
 from hpcpipe.stage import ShardResult
 
@@ -42,7 +43,15 @@ class Drive:
     def process(self, shard):
         if self.state is None:
             self.state = self.stage.setup(SetupContext("cpu", self.scratch, self.artifacts))
-        ctx = ShardContext(shard.id, 1, self.folder, self.scratch, self.artifacts, lambda: False)
+        ctx = ShardContext(
+            shard.id,
+            1,
+            self.folder,
+            self.scratch,
+            self.artifacts,
+            Partials(self.root / "partial", "0", 1),
+            lambda: False,
+        )
         try:
             self.stage.process(shard, ctx, self.state)
             outputs = ctx.commit(lambda: None)
@@ -59,6 +68,7 @@ class Drive:
             self.folder,
             self.scratch,
             self.artifacts,
+            Partials(self.root / "partial", "@finalize", 1),
             lambda: False,
         )
         try:

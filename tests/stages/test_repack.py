@@ -13,6 +13,7 @@ from hpcpipe.errors import (
 )
 from hpcpipe.formats.source import open_source
 from hpcpipe.formats.tar import scan
+from hpcpipe.runtime.partial import Partials
 from hpcpipe.stage import ShardStopped
 from hpcpipe.stages._repack_keys import prefixes
 from hpcpipe.stages.index import Index
@@ -401,7 +402,8 @@ def test_worker_stops_when_told(index, tmp_path):
     run = repack(index, tmp_path / "run", shard_samples=30)
     (shard,) = run.plan()
     state = run.stage.setup(SetupContext("cpu", run.scratch, run.artifacts))
-    ctx = ShardContext(shard.id, 1, run.folder, run.scratch, run.artifacts, lambda: True)
+    partials = Partials(run.root / "partial", "0", 1)
+    ctx = ShardContext(shard.id, 1, run.folder, run.scratch, run.artifacts, partials, lambda: True)
     with pytest.raises(ShardStopped):
         run.stage.process(shard, ctx, state)
     ctx.discard()

@@ -28,7 +28,8 @@ class Toy(Stage):
 
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
     its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends; ``wait`` ends
-    when told to stop.
+    when told to stop; ``steps N S`` takes N times S seconds, saves its progress and goes on from
+    it.
     """
 
     word: str
@@ -72,9 +73,25 @@ class Toy(Stage):
                 while not ctx.should_stop:
                     time.sleep(0.01)
                 raise ShardStopped
+            case "steps":
+                take_steps(ctx, int(rest[0]), float(rest[1]))
         out.write(text.upper().encode())
         out.num_samples = 1
         ctx.count("samples_in")
+
+
+def take_steps(ctx: ShardContext, num_steps: int, step_s: float) -> None:
+    before = ctx.previous_partial
+    first = int((before / "steps").read_text()) if before else 0
+    for step in range(first, num_steps):
+        if ctx.should_stop:
+            raise ShardStopped
+        time.sleep(step_s)
+        temp = ctx.partial / ".steps"
+        temp.write_text(str(step + 1))
+        temp.rename(ctx.partial / "steps")
+        ctx.count("steps_taken")
+    ctx.count("steps_before", first)
 
 
 @dataclass(frozen=True, kw_only=True)
