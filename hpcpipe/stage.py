@@ -275,6 +275,13 @@ class Stage(ABC):
         """
         return ()
 
+    def estimated_output_bytes(self, num_bytes: int) -> int | None:
+        """Say about how many bytes are written for shards that read `num_bytes`.
+
+        A launch refuses what does not fit. None where nobody can tell. Raises nothing.
+        """
+        return None
+
     def setup(self, ctx: WorkerContext) -> Any:
         """Make what all shards of a worker share (models, open tables); runs once a worker.
 

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from hpcpipe.console import size as size
+
 WIDE = 10_000
 
 

@@ -30,6 +30,7 @@ class RunOptions:
     max_env_failures: Positive
     max_failed_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)]
     scratch: Location | None
+    check_space: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Finding the run that a command means, or making it: never mixing two runs."""
 
+import errno
 import json
 import logging
 import os
@@ -155,20 +156,29 @@ def _check_free(path: Path) -> None:
 
 
 def _make(config: Config, path: Path, *, adopt: bool) -> RunDir:
+    new = None
     try:
         new = NewRunDir(path)
-    except OSError as error:
-        raise ConfigError(
-            f"run directory {path} cannot be made: {error.strerror} ({error.filename}). "
-            "Give another run_dir, or set HPCPIPE_RUNS to a writable shared folder"
-        ) from error
-    try:
         num_shards = write_plan(new.path / "plan.jsonl", _shards(config, new))
         _claim_output(config, new, adopt=adopt)
         return new.publish(_info(config, num_shards), config.text)
-    except BaseException:
-        new.discard()
+    except BaseException as error:
+        if new is not None:
+            new.discard()
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, OSError) and (new is None or is_full):
+            raise _cannot_be_made(path, error, is_full=is_full) from error
         raise
+
+
+def _cannot_be_made(path: Path, error: OSError, *, is_full: bool) -> ConfigError:
+    hint = "set HPCPIPE_RUNS to a writable shared folder"
+    if is_full:
+        hint = "free space or files there, or set HPCPIPE_RUNS to a folder with more room"
+    return ConfigError(
+        f"run directory {path} cannot be made: {error.strerror} ({error.filename}). "
+        f"Give another run_dir, or {hint}"
+    )
 
 
 def _shards(config: Config, new: NewRunDir) -> Iterator[Shard]:

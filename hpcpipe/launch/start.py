@@ -8,6 +8,7 @@ from hpcpipe.console import plural, say, warn
 from hpcpipe.launch import here, local, not_started, script, slurm
 from hpcpipe.launch.pending import Pending, show
 from hpcpipe.launch.prepare import prepare
+from hpcpipe.launch.space import check_space
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
@@ -55,6 +56,7 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     if code in (0, 3):
         say(f"result     {_result(code)}: nothing left to do")
         return Started(run.path, code)
+    check_space(pending, _num_workers(pending, mode))
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
         return Started(run.path, report(pending, interrupted=here.launch(pending)))
@@ -66,6 +68,16 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
+
+
+def _num_workers(pending: Pending, mode: Literal["here", "submit"]) -> int:
+    """Most workers that a launch starts."""
+    launcher = pending.config.launcher
+    if mode == "here":
+        return 1
+    if isinstance(launcher, LocalLauncher):
+        return launcher.num_workers
+    return slurm.num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
 
 
 def _announce(pending: Pending, how: str) -> None:

@@ -187,10 +187,13 @@ class NewRunDir:
         self.path = self.final.with_name(f".{self.final.name}.{nonce()}")
         self.final.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(FOLDER_MODE)
-        for name in FOLDERS:
-            (self.path / name).mkdir(FOLDER_MODE)
-        for number in range(FAN_OUT):
-            (self.path / "claims" / f"{number:02x}").mkdir(FOLDER_MODE)
+        fan = (f"claims/{number:02x}" for number in range(FAN_OUT))
+        try:
+            for name in (*FOLDERS, *fan):
+                (self.path / name).mkdir(FOLDER_MODE)
+        except OSError:
+            self.discard()
+            raise
 
     def publish(self, info: RunInfo, config_text: str) -> RunDir:
         """Give it its final name in one step.

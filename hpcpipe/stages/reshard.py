@@ -101,6 +101,21 @@ class Reshard(Stage):
         """Name the one tar that a shard makes. Raises nothing."""
         return (f"{shard.id}.tar",)
 
+    def estimated_output_bytes(self, num_bytes: int) -> int | None:
+        """Say how large the new tars will be: as the old ones, or as repacking was planned.
+
+        Args:
+            num_bytes: bytes of the tars to read, or of the samples to repack.
+
+        Returns:
+            The same; None where a keep list or `require` leaves nobody knows how many out.
+
+        Raises:
+            Nothing.
+        """
+        is_known = self.index is not None or (self.keep is None and not self.require)
+        return num_bytes if is_known else None
+
     def setup(self, ctx: WorkerContext) -> Any:
         """Open what all shards of a worker share.
 
