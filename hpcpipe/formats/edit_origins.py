@@ -42,6 +42,10 @@ class Origin(Protocol):
 
     path: str
 
+    @property
+    def num_read(self) -> int:
+        """Bytes read so far, all contents that were opened included; or what was fetched."""
+
     def names(self) -> Iterator[tuple[str, int, int]]:
         """Name, offset and size (-1: unknown) of every regular file; others have offset -1."""
 
@@ -62,11 +66,12 @@ class LooseFiles:
         path: the folder.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fetched_bytes: int | None = None) -> None:
         """Open the folder.
 
         Args:
             path: local folder.
+            fetched_bytes: what was fetched to make it; None where it is not a copy.
 
         Raises:
             BadInputError: it is gone or may not be read.
@@ -74,6 +79,13 @@ class LooseFiles:
         """
         self.path = path
         self._fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, None, path)
+        self._fetched_bytes = fetched_bytes
+        self._num_opened_bytes = 0
+
+    @property
+    def num_read(self) -> int:
+        """Bytes of the files opened so far, or of all where they were fetched."""
+        return self._num_opened_bytes if self._fetched_bytes is None else self._fetched_bytes
 
     def names(self) -> Iterator[tuple[str, int, int]]:
         """Yield name, 0 and -1 of each file; offset -1 for what is no regular file.
@@ -116,6 +128,7 @@ class LooseFiles:
         if not stat.S_ISREG(info.st_mode):
             os.close(fd)
             raise BadInputError(f"{self.path}/{edit.name} is not a regular file")
+        self._num_opened_bytes += info.st_size
         return fd, 0, info.st_size
 
     def release(self, fd: int) -> None:
@@ -136,11 +149,12 @@ class TarFile:
         path: the tar.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fetched_bytes: int | None = None) -> None:
         """Open the tar.
 
         Args:
             path: local tar.
+            fetched_bytes: its size where it is a copy of a remote one, else None.
 
         Raises:
             BadInputError: it is gone or may not be read.
@@ -148,6 +162,12 @@ class TarFile:
         """
         self.path = path
         self._source = open_source(path)
+        self._fetched_bytes = fetched_bytes
+
+    @property
+    def num_read(self) -> int:
+        """Bytes read so far: headers, and contents that were opened; all where it was fetched."""
+        return self._source.num_read if self._fetched_bytes is None else self._fetched_bytes
 
     def names(self) -> Iterator[tuple[str, int, int]]:
         """Yield name, content offset and size of each file; links and the like are passed over.
@@ -174,6 +194,7 @@ class TarFile:
         """
         if self._source.fd is None:
             raise BadInputError(f"{display(self.path)} is not a local file")
+        self._source.count_read(edit.size)
         return self._source.fd, edit.offset, edit.size
 
     def release(self, fd: int) -> None:
@@ -218,7 +239,7 @@ def open_origin(path: str, scratch: Path | None) -> Origin:
     with remote_errors(path):
         if is_tar:
             fs.get_file(name, str(target))
-            return TarFile(str(target))
+            return TarFile(str(target), target.stat().st_size)
         target.mkdir()
         names = fs.find(name)
         places = [_local_place(path, target, one[len(name) :].lstrip("/")) for one in names]
@@ -226,7 +247,7 @@ def open_origin(path: str, scratch: Path | None) -> Origin:
             folder.mkdir(parents=True, exist_ok=True)
         if names:
             fs.get(names, [str(place) for place in places])
-    return LooseFiles(str(target))
+    return LooseFiles(str(target), sum(place.stat().st_size for place in places))
 
 
 def _local_place(url: str, folder: Path, name: str) -> Path:

@@ -60,6 +60,11 @@ class Edits:
         self._sizes: npt.NDArray[np.int64] = np.asarray(sizes)[order]
         self._is_matched = np.zeros(len(order), bool)
 
+    @property
+    def num_read(self) -> int:
+        """Bytes of edits read so far."""
+        return self._origin.num_read
+
     def find(self, keys: Sequence[str]) -> list[dict[str, Edit] | None]:
         """Look up the edits of samples, and note that these samples exist.
 

@@ -26,6 +26,7 @@ class RemoteSource:
         path: its URL.
         size_bytes: its size.
         fd: always None.
+        num_read: bytes asked of the store so far, those read ahead included.
     """
 
     fd: int | None = None
@@ -47,6 +48,7 @@ class RemoteSource:
         if info.get("size") is None:
             raise BadInputError(f"{display(url)}: the server does not say its size")
         self.size_bytes = int(info["size"])
+        self.num_read = 0
         self._offset = 0
         self._block = b""
         self._last_end = 0
@@ -94,7 +96,12 @@ class RemoteSource:
             BadInputError: the object is gone or ends before a range does.
             TransientShardError: the store failed.
         """
+        self.count_read(sum(num_bytes for _, num_bytes in ranges))
         return read_many([(self.path, offset, num_bytes) for offset, num_bytes in ranges])
+
+    def count_read(self, num_bytes: int) -> None:
+        """Add to `num_read`. Raises nothing."""
+        self.num_read += num_bytes
 
     def close(self) -> None:
         """Stop reading ahead. Raises nothing."""
@@ -127,11 +134,13 @@ class RemoteSource:
         else:
             size = READ_AHEAD_BYTES if forward else min(max(end - at, JUMP_BYTES), READ_AHEAD_BYTES)
             self._offset, self._block = at, self._fetch(at, size)
+            self.count_read(len(self._block))
         self._ahead = None
         following = self._offset + len(self._block)
         if forward and following < self.size_bytes:
             self._pool = self._pool or ThreadPoolExecutor(1, "hpcpipe-read-ahead")
             self._ahead = (following, self._pool.submit(self._fetch, following, READ_AHEAD_BYTES))
+            self.count_read(min(READ_AHEAD_BYTES, self.size_bytes - following))
 
 
 class KeepBehind:
@@ -153,6 +162,15 @@ class KeepBehind:
         self.size_bytes = source.size_bytes
         self._source = source
         self._blocks: dict[int, bytes] = {}
+
+    @property
+    def num_read(self) -> int:
+        """Bytes the source has read."""
+        return self._source.num_read
+
+    def count_read(self, num_bytes: int) -> None:
+        """Add to the source's. Raises nothing."""
+        self._source.count_read(num_bytes)
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Read a byte range, fewer bytes only at the end.

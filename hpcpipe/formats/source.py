@@ -39,6 +39,13 @@ class Source(Protocol):
     size_bytes: int
     fd: int | None
 
+    @property
+    def num_read(self) -> int:
+        """Bytes taken from the file or the store so far; for a compressed tar, all of it."""
+
+    def count_read(self, num_bytes: int) -> None:
+        """Add bytes that were read through `fd` to `num_read`. Raises nothing."""
+
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Read a byte range, fewer bytes only at the end.
 
@@ -72,6 +79,7 @@ class LocalSource:
         path: name for messages.
         size_bytes: its size.
         fd: its descriptor.
+        num_read: bytes read of it so far.
     """
 
     def __init__(self, path: str, fd: int) -> None:
@@ -87,17 +95,24 @@ class LocalSource:
         self.path = path
         self.fd: int | None = fd
         self._fd = fd
+        self.num_read = 0
         self.size_bytes = os.fstat(fd).st_size
+
+    def count_read(self, num_bytes: int) -> None:
+        """Add bytes that were read through `fd` to `num_read`. Raises nothing."""
+        self.num_read += num_bytes
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Read a byte range, fewer bytes only at the end. Raises OSError."""
         data = os.pread(self._fd, num_bytes, offset)
+        self.count_read(len(data))
         if len(data) == num_bytes or offset + len(data) >= self.size_bytes:
             return data
         parts = [data]
         got = len(data)
         while got < num_bytes and data:  # the kernel reads at most 2 GiB at a time
             data = os.pread(self._fd, num_bytes - got, offset + got)
+            self.count_read(len(data))
             parts.append(data)
             got += len(data)
         return b"".join(parts)
@@ -128,6 +143,21 @@ class LocalSource:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class _UnpackedSource(LocalSource):
+    """The copy of a compressed tar: what it took is the compressed file, however often it is read.
+
+    Attributes:
+        num_read: size of the compressed file in bytes.
+    """
+
+    def __init__(self, path: str, fd: int, packed_bytes: int) -> None:
+        super().__init__(path, fd)
+        self.num_read = packed_bytes
+
+    def count_read(self, num_bytes: int) -> None:
+        """Count nothing: the copy is no input. Raises nothing."""
 
 
 def open_source(path: str, scratch: Path | None = None) -> Source:
@@ -177,7 +207,7 @@ def _open_local(path: str) -> int:
     return fd
 
 
-def _decompress(path: str, scratch: Path | None) -> LocalSource:
+def _decompress(path: str, scratch: Path | None) -> _UnpackedSource:
     raw, compressed_bytes = _open_raw(path)
     limit_bytes = max(FREE_GZIP_BYTES, MAX_GZIP_RATIO * compressed_bytes)
     with raw, tempfile.TemporaryFile(dir=scratch) as temp:
@@ -189,7 +219,7 @@ def _decompress(path: str, scratch: Path | None) -> LocalSource:
             except EOFError as error:
                 raise BadInputError(f"{display(path)} is truncated: its gzip data ends") from error
         temp.flush()
-        return LocalSource(path, os.dup(temp.fileno()))
+        return _UnpackedSource(path, os.dup(temp.fileno()), compressed_bytes)
 
 
 def _open_raw(path: str) -> tuple[IO[bytes], int]:

@@ -92,6 +92,7 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | 
                 raise ShardStopped
         counts = overlay.finish()
         output.num_samples = counts["samples_out"]
+        ctx.count_read(source.num_read + (edits.num_read if edits is not None else 0))
     for name, number in counts.items():
         ctx.count(name, number)
 

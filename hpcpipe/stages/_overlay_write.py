@@ -96,6 +96,7 @@ class TarCopy:
             return
         if self._source.fd is not None:
             self._output.copy_range(self._source.fd, start, end - start)
+            self._source.count_read(end - start)
             return
         while start < end:
             chunk = self._source.read_at(start, min(_CHUNK_BYTES, end - start))

@@ -93,6 +93,7 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, state: State) -> 
             rows, repeated = rows[repeated == 0], repeated[repeated == 0]
         elif repeated.any():
             free = FreeKeys(ids, groups)
+    num_read_before = state.tars.num_read
     output = ctx.output(f"{shard.id}.tar")
     writer = _Writer(stage, state, output, first, free)
     writer.check_repeats(rows, repeated)
@@ -103,6 +104,7 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, state: State) -> 
             raise ShardStopped
     output.write(end_of_archive(output.tell()))
     output.num_samples = len(rows)
+    ctx.count_read(state.tars.num_read - num_read_before)
     ctx.count("samples_in", num + num_filtered)
     ctx.count("samples_out", len(rows))
     ctx.count("samples_dropped", num - len(rows) + num_filtered)

@@ -30,6 +30,8 @@ class _Piece(ABC):
 
     fd: int | None = None
     size_bytes: int
+    num_read = 0
+    """Nothing: what is read of the tar is counted there."""
 
     def __init__(self, path: str, num_bytes: int) -> None:
         self.path = path
@@ -49,6 +51,9 @@ class _Piece(ABC):
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several ranges. Raises OSError."""
         return [self.read_at(offset, num_bytes) for offset, num_bytes in ranges]
+
+    def count_read(self, num_bytes: int) -> None:  # noqa: B027 - nor to count
+        """Count nothing; see `num_read`. Raises nothing."""
 
     def close(self) -> None:  # noqa: B027 - a Source may have nothing to close
         """Nothing to close. Raises nothing."""
@@ -119,6 +124,7 @@ class FilePiece(_Piece):
         """
         if self._source.fd is not None:
             output.copy_range(self._source.fd, self._offset + start, end - start)
+            self._source.count_read(end - start)
             return
         for at in range(start, end, _CHUNK_BYTES):
             size = min(_CHUNK_BYTES, end - at)

@@ -59,10 +59,17 @@ class TarPool:
         self._scratch = scratch
         self._open: dict[int, Source] = {}
         self._checked: set[int] = set()
+        self._num_read_before = 0
         self._lock = threading.Lock()
         self._buffer = bytearray(WINDOW_BYTES)
         self._threads = ThreadPoolExecutor(NUM_THREADS, "hpcpipe-read")
         weakref.finalize(self, _close, self._open, self._threads)
+
+    @property
+    def num_read(self) -> int:
+        """Bytes read of all tars so far, open or closed."""
+        with self._lock:
+            return self._num_read_before + sum(source.num_read for source in self._open.values())
 
     def path(self, tar: int) -> str:
         """Path of a tar for messages. Raises nothing."""
@@ -102,7 +109,9 @@ class TarPool:
         plain = [tar for tar in self._open if not self._is_packed(tar)]
         for numbers, limit in ((packed, MAX_OPEN_GZIP), (plain, MAX_OPEN)):
             for tar in numbers[: max(0, len(numbers) - limit)]:
-                self._open.pop(tar).close()
+                source = self._open.pop(tar)
+                self._num_read_before += source.num_read
+                source.close()
 
     def windows(self, rows: Array) -> Iterator[tuple[int, int, memoryview | None]]:
         """Read samples window by window.
@@ -171,12 +180,15 @@ class TarPool:
             source = self.source(run.tar)
             assert source.fd is not None
             places = [window[place] for place in run.places]
-            if os.preadv(source.fd, places, run.offset) != run.num_bytes:
+            num_bytes = os.preadv(source.fd, places, run.offset)
+            source.count_read(num_bytes)
+            if num_bytes != run.num_bytes:
                 (data,) = source.read_ranges([(run.offset, run.num_bytes)])
                 _scatter(data, places)
         if ranged:
             list(self._threads.map(self._check, {run.tar for run in ranged}))
             asked = [(self._tars[run.tar].input.path, run.offset, run.num_bytes) for run in ranged]
+            self._num_read_before += sum(run.num_bytes for run in ranged)
             for run, data in zip(ranged, read_many(asked), strict=True):
                 _scatter(data, [window[place] for place in run.places])
 

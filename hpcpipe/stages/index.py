@@ -95,6 +95,8 @@ class Index(Stage):
                 output.num_samples += 1
                 if output.num_samples % 1000 == 0:
                     ctx.progress(output.num_samples)
+            ctx.count_read(source.num_read)
+        ctx.progress(output.num_samples)
         ctx.count("samples_indexed", output.num_samples)
 
     def finalize(self, ctx: FinalizeContext) -> None:
@@ -170,6 +172,7 @@ class _Merge:
                 continue
             (table,) = result.outputs
             self._tables.append(self._ctx.open_path(table))
+            self._ctx.count_read(table.size_bytes)
             self._tars.append(Tar(shard.id, shard.inputs[0], table.num_samples or 0))
 
     def _chunks(self, num_samples: int) -> Iterator[Array]:

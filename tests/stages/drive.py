@@ -33,6 +33,7 @@ class Drive:
             folder.mkdir(parents=True, exist_ok=True)
         self.folder = OutputFolder(self.out, "xxh3_128")
         self.results = {}
+        self.bytes_in, self.num_samples = {}, {}
         self.state = None
 
     def plan(self):
@@ -52,9 +53,12 @@ class Drive:
             Partials(self.root / "partial", "0", 1),
             lambda: False,
         )
+        ctx.planned = shard
         try:
             self.stage.process(shard, ctx, self.state)
             outputs = ctx.commit(lambda: None)
+            self.bytes_in[shard.id] = ctx.bytes_in()
+            self.num_samples[shard.id] = ctx.samples_done(outputs)
         finally:
             ctx.discard()
         self.results[shard.id] = ShardResult(shard.id, outputs, ctx.stats)
