@@ -48,8 +48,9 @@ def main(argv: list[str]) -> int:
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = verb_parser(
         "clean",
-        "Remove what a run has left behind: half-written outputs of workers that died, the\n"
-        "pickles its workers were started with, folders of launches that never came to be.\n"
+        "Remove what a run has left behind: half-written outputs, unfinished uploads and scratch\n"
+        "folders (on this machine) of workers that died, the pickles its workers were started\n"
+        "with, folders of launches that never came to be.\n"
         "Refuses while workers of the run live or are queued. Outputs, and what the run knows\n"
         "of its shards, are never touched: a cleaned run can be resumed.",
         "examples:\n"

@@ -21,6 +21,7 @@ from hpcpipe.manifest.usage import Usage
 
 logger = logging.getLogger(__name__)
 
+_CLOCK_SLACK_S = 60.0
 BEAT_BYTES = 1024
 
 
@@ -131,6 +132,30 @@ def process_runs(identity: Identity) -> bool | None:
     except PermissionError:
         return None  # another user's, which /proc is mounted to hide
     return ticks == identity.start_ticks
+
+
+def is_of_an_earlier_boot(identity: Identity) -> bool:
+    """Tell whether a worker ran on this machine, which has been started anew since.
+
+    Args:
+        identity: the worker.
+
+    Returns:
+        True only where that is sure, by this machine's own names and clock.
+
+    Raises:
+        OSError: /proc cannot be read.
+    """
+    here = (socket.gethostname(), os.environ.get("SLURMD_NODENAME", ""))
+    if (identity.host, identity.node) != here or _boot(identity.machine) == _boot(_machine()):
+        return False
+    lines = Path("/proc/stat").read_text().splitlines()
+    booted_at = next(float(line.split()[1]) for line in lines if line.startswith("btime "))
+    return identity.started_at < booted_at - _CLOCK_SLACK_S
+
+
+def _boot(machine: str) -> str:
+    return machine.partition(" ")[0]
 
 
 def _machine() -> str:

@@ -10,20 +10,30 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hpcpipe.config import load
-from hpcpipe.formats.remote import is_remote
-from hpcpipe.manifest.marker import read_markers
+from hpcpipe.formats.remote import display, is_remote
+from hpcpipe.formats.remote_uploads import Upload, abort_upload, begun_uploads
+from hpcpipe.manifest.marker import FOLDER, read_markers
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.find import config_name
+from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.partial import FOLDER as PARTIAL
 from hpcpipe.runtime.partial import orphans
 from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.scratch import dead_folders, scratch_root
 
 OLD_S = 24 * 3600.0
 _PART = re.compile(r"\.(?P<name>.+)\.\d+\.part")
 _NONCE = r"\.[0-9a-f]{8}"
 
-Kind = Literal["saved progress", "temporary file", "unfinished run folder", "pickle", "log"]
+Kind = Literal[
+    "saved progress",
+    "temporary file",
+    "unfinished run folder",
+    "unfinished upload",
+    "scratch folder",
+    "pickle",
+    "log",
+]
 
 
 class Leftover(NamedTuple):
@@ -31,13 +41,15 @@ class Leftover(NamedTuple):
 
     Attributes:
         kind: what it is.
-        path: file or folder.
-        num_bytes: its size, everything in it included.
+        path: file, folder or URL.
+        num_bytes: its size, everything in it included; 0 where that is not known.
+        upload: the unfinished upload that it is.
     """
 
     kind: Kind
-    path: Path
+    path: Path | str
     num_bytes: int
+    upload: Upload | None = None
 
 
 def find_leftovers(run: RunDir, *, logs: bool) -> Iterator[Leftover]:
@@ -56,7 +68,9 @@ def find_leftovers(run: RunDir, *, logs: bool) -> Iterator[Leftover]:
     """
     yield from _parts(run)
     yield from _saved_progress(run)
-    for folder in (run.path, run.launches):
+    yield from _uploads(run)
+    yield from _scratch(run)
+    for folder in (run.path, run.launches, Path(run.info.output, FOLDER)):
         yield from _old("temporary file", folder, re.compile(r"\..+" + _NONCE))
     unfinished = re.compile(re.escape(f".{run.path.name}") + _NONCE)
     yield from _old("unfinished run folder", run.path.parent, unfinished)
@@ -78,12 +92,16 @@ def remove(leftover: Leftover) -> None:
         Nothing.
 
     Raises:
+        HpcPipeError: the store does not let it go.
         OSError: it cannot be removed.
     """
-    if leftover.path.is_dir() and not leftover.path.is_symlink():
-        shutil.rmtree(leftover.path)
+    path = Path(leftover.path)
+    if leftover.upload is not None:
+        abort_upload(leftover.upload)
+    elif path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        leftover.path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _parts(run: RunDir) -> Iterator[Leftover]:
@@ -108,6 +126,23 @@ def _saved_progress(run: RunDir) -> Iterator[Leftover]:
         yield from (_leftover("saved progress", path) for path in orphans(root, state))
 
 
+def _uploads(run: RunDir) -> Iterator[Leftover]:
+    """Uploads of outputs that no worker finished; somebody else may be at younger ones."""
+    if is_remote(run.info.output):
+        for upload in begun_uploads(run.info.output):
+            if time.time() - upload.began_at > OLD_S:
+                yield Leftover("unfinished upload", display(upload.url), 0, upload)
+
+
+def _scratch(run: RunDir) -> Iterator[Leftover]:
+    """Node-local folders of this run's dead workers, as far as they were on this machine."""
+    root = scratch_root(read_options(run).scratch)
+    if root.is_dir():
+        for path, owner in dead_folders(root):
+            if owner.run_dir == str(run.path):
+                yield _leftover("scratch folder", path)
+
+
 def _own_names(run: RunDir) -> set[str]:
     """Planned output names, which tell this run's files from another stage's in the folder."""
     stage = load(run.path, config_name(run)).stage
@@ -117,6 +152,8 @@ def _own_names(run: RunDir) -> set[str]:
 
 def _old(kind: Kind, folder: Path, pattern: re.Pattern[str]) -> Iterator[Leftover]:
     """Temporary names that are older than a day: somebody may be at work on younger ones."""
+    if not folder.is_dir():
+        return
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if pattern.fullmatch(entry.name) is None:

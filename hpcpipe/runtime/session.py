@@ -2,9 +2,7 @@
 
 import contextlib
 import logging
-import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from hpcpipe.manifest.heartbeat import Heartbeat, Identity, own_identity
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.meter import Meter
+from hpcpipe.runtime.scratch import make_scratch
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Session:
 
         Raises:
             OSError: the run directory cannot be written.
-            SetupError: the scratch folder cannot be made.
+            SetupError: there is no scratch folder to be had on this node.
         """
         self.run = run
         name = f"{label}-{nonce()}"
@@ -66,16 +65,15 @@ class Session:
         self._lock = threading.Lock()
         write_new(self.identity_path, msgspec.json.encode(self.identity))
         self._journal = JournalWriter(run.journal / f"{name}.jsonl")
-        try:
-            self.scratch = Path(tempfile.mkdtemp(prefix=f"hpcpipe-{label}-", dir=scratch))
-        except OSError as error:
-            raise SetupError(
-                f"no scratch folder can be made in {scratch}: {error.strerror}; "
-                "set run.scratch to a writable node-local folder"
-            ) from error
         self.heartbeat = Heartbeat(
             run.workers / f"{name}.beat", heartbeat_s, lambda: self.watchdog(), self.meter.used
         )
+        try:
+            self.scratch = make_scratch(scratch, self.identity, run.path)
+        except SetupError as error:
+            self.heartbeat.end(f"SetupError: {error}")
+            self._journal.close()
+            raise
         self.heartbeat.start()
 
     def record(self, event: Event) -> None:
@@ -137,19 +135,3 @@ def log_to(path: Path, label: str) -> Iterator[None]:
         root.removeHandler(handler)
         root.setLevel(level)
         handler.close()
-
-
-def scratch_root(configured: str | None) -> Path:
-    """Folder for node-local scratch: the configured one, $SLURM_TMPDIR, $TMPDIR or /tmp.
-
-    Args:
-        configured: ``run.scratch``.
-
-    Returns:
-        The folder.
-
-    Raises:
-        Nothing.
-    """
-    candidates = (configured, os.environ.get("SLURM_TMPDIR"), os.environ.get("TMPDIR"), "/tmp")
-    return Path(next(folder for folder in candidates if folder))

@@ -25,7 +25,8 @@ from hpcpipe.runtime.meter import Meter, given_to_worker
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import FOLDER, Partials, partial_name
 from hpcpipe.runtime.results import collect_results, open_state
-from hpcpipe.runtime.session import Session, log_to, scratch_root
+from hpcpipe.runtime.scratch import scratch_root
+from hpcpipe.runtime.session import Session, log_to
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.todo import Todo
 from hpcpipe.runtime.watchdog import AtHand, Watchdog

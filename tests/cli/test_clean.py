@@ -3,7 +3,10 @@
 import os
 import time
 
+import s3fs
+
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime import leftovers
 from hpcpipe.runtime.session import Session
 from tests.cli.runs import good_run, verb
 from tests.toys.runs import run_here, toy_config
@@ -21,6 +24,7 @@ def clutter(run_dir, *, age_s=2 * DAY_S):
         run_dir / "out" / ".a.out.1.part",
         run_dir / ".plan-0002.jsonl.0123abcd",
         run_dir / "launches" / ".1.json.0123abcd",
+        run_dir / "out" / ".hpcpipe" / ".toy.json.0123abcd",
         run_dir / "submitit" / "1" / "77_0_submitted.pkl",
         run_dir / "submitit" / "1" / "77_0_0_result.pkl",
     ]
@@ -43,7 +47,7 @@ def test_leftovers_go_and_nothing_else(tmp_path, capsys):
     capsys.readouterr()
     assert verb("clean", run_dir) == 0
     shown = capsys.readouterr().out
-    assert "removed    3 temporary files, 12 B" in shown
+    assert "removed    4 temporary files, 16 B" in shown
     assert "removed    1 unfinished run folder, 2 B" in shown
     assert "removed    2 pickles, 8 B" in shown
     assert not any(path.exists() for path in gone)
@@ -75,10 +79,11 @@ def test_all_takes_the_logs(tmp_path):
 
 def test_what_somebody_may_be_writing_now_stays(tmp_path):
     run_dir = good_run(tmp_path)
-    _, plan, record, *_, unfinished = clutter(run_dir, age_s=60)
+    _, plan, record, marker, *_, unfinished = clutter(run_dir, age_s=60)
     assert verb("clean", run_dir) == 0
     assert plan.exists()
     assert record.exists()
+    assert marker.exists()
     assert unfinished.exists()
 
 
@@ -112,3 +117,21 @@ def test_another_stages_files_in_the_same_folder_stay(tmp_path):
     assert verb("clean", run_dir) == 0
     assert not ours.exists()
     assert theirs.exists()
+
+
+def test_unfinished_uploads_of_outputs_are_aborted_once_they_are_old(
+    s3_bucket, tmp_path, capsys, monkeypatch
+):
+    run_dir = good_run(tmp_path, stage__output=f"{s3_bucket}/out")
+    bucket, store = s3_bucket.removeprefix("s3://"), s3fs.S3FileSystem()
+    for key in ("out/a.out", "elsewhere/b.out"):
+        store.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+    with monkeypatch.context() as patch:
+        patch.setattr(leftovers, "OLD_S", 200 * 365 * DAY_S)  # this server began them in 2010
+        assert verb("clean", run_dir) == 0
+    assert len(store.list_multipart_uploads(bucket)) == 2
+    capsys.readouterr()
+    assert verb("clean", run_dir, "--dry-run") == 0
+    assert f"unfinished upload                0 B  {s3_bucket}/out/a.out" in capsys.readouterr().out
+    assert verb("clean", run_dir) == 0
+    assert [upload["Key"] for upload in store.list_multipart_uploads(bucket)] == ["elsewhere/b.out"]
