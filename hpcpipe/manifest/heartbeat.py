@@ -5,6 +5,7 @@ links to it); ``workers/NAME.beat`` holds a counter that is rewritten. What is c
 is in ``owners.py``.
 """
 
+import functools
 import logging
 import os
 import socket
@@ -158,6 +159,7 @@ def _boot(machine: str) -> str:
     return machine.partition(" ")[0]
 
 
+@functools.cache
 def _machine() -> str:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"

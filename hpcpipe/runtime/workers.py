@@ -1,5 +1,6 @@
 """What the workers of a run say of themselves, and whether they can be believed."""
 
+import os
 import time
 from typing import Literal
 
@@ -42,10 +43,12 @@ def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:
         OSError: a file cannot be read.
     """
     views = []
-    for path in sorted(run.workers.glob("*.beat")):
+    decoder = msgspec.json.Decoder(Identity)
+    for name in sorted(name for name in os.listdir(run.workers) if name.endswith(".beat")):
+        path = run.workers / name
         beat = read_beat(path)
         try:
-            identity = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Identity)
+            identity = decoder.decode(path.with_suffix(".json").read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             continue
         if beat is not None:
