@@ -7,14 +7,15 @@
     ├── RunMismatchError         a run directory or output folder belongs to something else
     ├── LaunchError              workers could not be submitted or started
     ├── SetupError               a worker cannot start work at all (no GPU, a model is missing)
+    ├── OutageError              what is needed is not there now, through no fault of a shard's
     └── ShardError               one shard could not be done
         ├── TransientShardError  may work another time: tried again with backoff
         │   └── TimeLimitError   took longer than its worker's job may last
         └── BadInputError        the data is at fault: not tried again, quarantined with its reason
 
 Messages say what is wrong, where (``stage.shard_bytes``, a file, a byte offset) and what to do.
-Errors of the environment (full disk, stale file handle) stay the ``OSError`` they are;
-`is_environment_error` tells them apart, since they are never charged to a shard.
+Errors of the environment (full disk, stale file handle) are never charged to a shard. Where they
+come as the ``OSError`` they are, `is_environment_error` tells them apart.
 """
 
 import errno
@@ -31,6 +32,10 @@ ENVIRONMENT_ERRNOS = frozenset(
         errno.ENOMEM,
         errno.ENOTCONN,
         errno.ESHUTDOWN,
+        errno.ETIMEDOUT,
+        errno.EHOSTDOWN,
+        errno.EREMOTEIO,
+        errno.ENOLINK,
     }
 )
 
@@ -71,6 +76,12 @@ class SetupError(HpcPipeError):
     """A worker cannot start work at all; it takes no shard."""
 
 
+class OutageError(HpcPipeError):
+    """What is needed is not there now; it is charged to nobody, and tried again later."""
+
+    exit_code = 4
+
+
 class ShardError(HpcPipeError):
     """One shard could not be done."""
 
@@ -91,23 +102,29 @@ def is_environment_error(error: BaseException) -> bool:
     """Tell whether an error is the machine's or filesystem's fault rather than the shard's.
 
     Args:
-        error: any exception; its causes and contexts are looked at too.
+        error: any exception; its causes and contexts are looked at too, and what a group holds.
 
     Returns:
-        True for ENOSPC, EDQUOT, EIO, ESTALE, EROFS and their like, and for MemoryError.
+        True for `OutageError`, for ENOSPC, EDQUOT, EIO, ESTALE, EROFS and their like, and for
+        MemoryError: a worker that leaks memory must not use up the attempts of every shard.
 
     Raises:
         Nothing.
     """
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
+    to_see: list[BaseException | None] = [error]
+    while to_see:
+        one = to_see.pop()
+        if one is None or id(one) in seen:
+            continue
         seen.add(id(one))
-        if isinstance(one, MemoryError):
+        if isinstance(one, MemoryError | OutageError):
             return True
         if isinstance(one, OSError) and one.errno in ENVIRONMENT_ERRNOS:
             return True
-        one = one.__cause__ or one.__context__
+        to_see.append(one.__cause__ or one.__context__)
+        if isinstance(one, BaseExceptionGroup):
+            to_see.extend(one.exceptions)
     return False
 
 

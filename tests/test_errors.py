@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from hpcpipe.errors import BadInputError, is_environment_error, missing_extra
+from hpcpipe.errors import BadInputError, OutageError, is_environment_error, missing_extra
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
@@ -17,6 +17,15 @@ def test_other_errors_are_not():
     assert not is_environment_error(FileNotFoundError(errno.ENOENT, "x"))
     assert not is_environment_error(ValueError("x"))
     assert is_environment_error(MemoryError())
+
+
+def test_an_outage_and_one_error_of_a_group_count_too():
+    wrapped = BadInputError("could not read")
+    wrapped.__context__ = OutageError("the filesystem is gone")
+    assert is_environment_error(wrapped)
+    group = ExceptionGroup("two", [ValueError("x"), OSError(errno.EIO, "x")])
+    assert is_environment_error(group)
+    assert not is_environment_error(ExceptionGroup("one", [ValueError("x")]))
 
 
 def test_an_error_that_is_its_own_cause_ends():

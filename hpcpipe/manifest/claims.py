@@ -37,6 +37,7 @@ class Claims:
         self._folder = folder
         self._source = identity
         self._identity = identity.read_bytes()
+        self._inodes = {os.stat(identity).st_ino}
         self._num_sources = 1
         self._can_link = True
 
@@ -54,20 +55,23 @@ class Claims:
             OSError: the filesystem fails for another reason than an existing claim.
         """
         path = claim_path(self._folder, block, attempt)
-        if os.path.exists(path):
-            return False
-        return self._link(path) if self._can_link else self._create(path)
+        # One that is this worker's already was taken by a call that was reported to have failed.
+        own = self._is_own(path)
+        return self._link(path) if own is None else own
 
     def _link(self, path: Path) -> bool:
+        if not self._can_link:
+            return self._create(path)
         try:
             os.link(self._source, path)
-        except FileExistsError:
-            # A network filesystem may repeat a request whose first answer got lost.
-            return os.path.samefile(self._source, path)
         except OSError as error:
             if error.errno == errno.EMLINK:
                 self._roll_over()
                 return self._link(path)
+            # A network filesystem may repeat a request whose first answer got lost.
+            own = self._is_own(path)
+            if own is not None or isinstance(error, FileExistsError):
+                return bool(own)
             if error.errno in NO_LINKS:
                 self._can_link = False
                 return self._create(path)
@@ -78,14 +82,22 @@ class Claims:
         try:
             write_new(path, self._identity)
         except FileExistsError:
-            return path.read_bytes() == self._identity
+            return bool(self._is_own(path))
         return True
+
+    def _is_own(self, path: Path) -> bool | None:
+        """Whether a claim is this worker's; None where there is none."""
+        try:
+            inode = os.stat(path).st_ino
+            return inode in self._inodes if self._can_link else path.read_bytes() == self._identity
+        except FileNotFoundError:
+            return None
 
     def _roll_over(self) -> None:
         self._num_sources += 1
         stem = self._source.name.split(".links-")[0].removesuffix(".json")
         source = self._source.with_name(f"{stem}.links-{self._num_sources}.json")
-        write_new(source, self._identity)
+        self._inodes.add(write_new(source, self._identity))
         self._source = source
 
     def exists(self, block: str, attempt: int) -> bool:

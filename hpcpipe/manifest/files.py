@@ -1,5 +1,6 @@
 """Small durable file operations that the manifest is made of."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -37,17 +38,39 @@ def fsync_dir(path: Path) -> None:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in _FSYNC_REFUSED:
+            naming(error, path)
             raise
     finally:
         os.close(fd)
 
 
-def write_new(path: Path, data: bytes) -> None:
+def naming(error: OSError, path: Path) -> OSError:
+    """Name the file in an error that does not: those of open files only say what happened.
+
+    Args:
+        error: what happened.
+        path: to what.
+
+    Returns:
+        The same error.
+
+    Raises:
+        Nothing.
+    """
+    if error.filename is None:
+        error.filename = str(path)
+    return error
+
+
+def write_new(path: Path, data: bytes) -> int:
     """Write a file that must not exist yet, durably.
 
     Args:
         path: its final name.
         data: its whole content.
+
+    Returns:
+        Its inode number.
 
     Raises:
         FileExistsError: it exists; nothing was changed.
@@ -55,13 +78,17 @@ def write_new(path: Path, data: bytes) -> None:
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
-        write_all(fd, data)
-        os.fsync(fd)
-    except OSError:
-        os.unlink(path)
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+            return os.fstat(fd).st_ino
+        finally:
+            os.close(fd)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        naming(error, path)
         raise
-    finally:
-        os.close(fd)
 
 
 def publish_new(path: Path, data: bytes) -> None:
@@ -84,7 +111,7 @@ def publish_file(temp: Path, path: Path) -> None:
     """Give a finished temporary file its final name, which must not be taken yet.
 
     Args:
-        temp: the file, in the same folder; it is gone afterwards, whatever happens.
+        temp: the file, in the same folder; it is removed, whatever happens.
         path: its final name.
 
     Raises:
@@ -94,12 +121,47 @@ def publish_file(temp: Path, path: Path) -> None:
     try:
         os.link(temp, path)
     except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        write_new(path, temp.read_bytes())
+        if not _are_one_file(temp, path):
+            if error.errno not in NO_LINKS:
+                raise
+            write_new(path, temp.read_bytes())
     finally:
-        temp.unlink()
+        with contextlib.suppress(OSError):
+            temp.unlink()
     fsync_dir(path.parent)
+
+
+def _are_one_file(one: Path, two: Path) -> bool:
+    """Whether a link that was reported to have failed is there all the same."""
+    try:
+        return os.path.samefile(one, two)
+    except OSError:
+        return False
+
+
+def rename(temp: Path, path: Path, inode: int) -> None:
+    """Rename a file; a network filesystem may report failure after it succeeded.
+
+    Args:
+        temp: the file.
+        path: its final name; an older file there is replaced in one step.
+        inode: the file's inode number.
+
+    Raises:
+        OSError: it does not have its final name.
+    """
+    try:
+        os.rename(temp, path)
+    except OSError:
+        if not _has_inode(path, inode):
+            raise
+
+
+def _has_inode(path: Path, inode: int) -> bool:
+    try:
+        return os.stat(path).st_ino == inode
+    except OSError:
+        return False
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -113,11 +175,12 @@ def replace(path: Path, data: bytes) -> None:
         OSError: it could not be written; the older file is untouched.
     """
     temp = path.with_name(f".{path.name}.{nonce()}")
-    write_new(temp, data)
+    inode = write_new(temp, data)
     try:
-        os.rename(temp, path)
+        rename(temp, path, inode)
     except OSError:
-        temp.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temp.unlink()
         raise
     fsync_dir(path.parent)
 

@@ -4,6 +4,7 @@ A line is one `Event` as JSON. Lines of different journals have no order among e
 everything that is concluded from them (``state.py``) must come out the same in any order.
 """
 
+import contextlib
 import logging
 import os
 import time
@@ -12,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from hpcpipe.manifest.files import FILE_MODE, write_all
+from hpcpipe.manifest.files import FILE_MODE, naming, write_all
 from hpcpipe.stage import OutputFile
 
 logger = logging.getLogger(__name__)
@@ -76,25 +77,52 @@ class JournalWriter:
         self._path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, FILE_MODE)
         self._encoder = msgspec.json.Encoder()
+        self._unwritten = b""
+        self._end_bytes = -1
 
     def write(self, *events: Event) -> None:
         """Append events and make them durable together.
 
         Args:
-            events: what happened.
+            events: what happened; none to try again after a failure.
 
         Raises:
-            OSError: it could not be written; the journal then ends where it did before.
+            OSError: it could not be written; it is kept, and will be with what is written next.
         """
-        lines = self._encoder.encode_lines(events)
-        # Asked for, not counted: an interrupt may have come between writing and counting.
-        end_bytes = os.lseek(self._fd, 0, os.SEEK_END)
+        self._unwritten += self._encoder.encode_lines(events)
+        if not self._unwritten:
+            return
         try:
-            write_all(self._fd, lines)
-            os.fdatasync(self._fd)
-        except OSError:
-            os.ftruncate(self._fd, end_bytes)
+            if self._end_bytes < 0:
+                # Asked for, not counted: an interrupt may come anywhere.
+                self._end_bytes = os.lseek(self._fd, 0, os.SEEK_END)
+            else:
+                self._begin_again()
+            self._append()
+        except OSError as error:
+            naming(error, self._path)
             raise
+        # In this order: an interrupt between the two writes lines twice, which changes nothing.
+        self._end_bytes = -1
+        self._unwritten = b""
+
+    def _begin_again(self) -> None:
+        """Take back what a failed write left, for the same bytes again: some may have been read."""
+        # Opened anew, since the old descriptor's handle may be stale.
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+        self._fd = fd
+        os.ftruncate(fd, self._end_bytes)
+
+    def _append(self) -> None:
+        try:
+            write_all(self._fd, self._unwritten)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._end_bytes)
+            raise
+        os.fdatasync(self._fd)
 
     def close(self) -> None:
         """Close the file. Raises OSError where the filesystem reports a late write error."""

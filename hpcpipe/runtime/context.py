@@ -10,8 +10,9 @@ from pathlib import Path
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.plan import Plan
-from hpcpipe.runtime.outputs import OutputFolder, StagedFile
+from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import Partials
+from hpcpipe.runtime.staged_file import StagedFile
 from hpcpipe.stage import OutputFile, Shard, ShardResult
 
 

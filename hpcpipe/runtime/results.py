@@ -12,7 +12,8 @@ from hpcpipe.manifest.journal import Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.outputs import CHECKSUMS, COPY_BYTES, OutputFolder
+from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.staged_file import CHECKSUMS, COPY_BYTES
 from hpcpipe.stage import OutputFile, ShardResult
 
 _BATCH = 1024

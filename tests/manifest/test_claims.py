@@ -104,3 +104,26 @@ def test_other_errors_are_not_taken_for_a_claim(folder, monkeypatch):
     monkeypatch.setattr(os, "link", fail)
     with pytest.raises(OSError, match="Input/output"):
         claimer(folder, "one").take("1", 1)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_link_that_reports_failure_after_it_succeeded_is_a_claim(folder, monkeypatch, number):
+    one = claimer(folder, "one")
+    real = os.link
+
+    def link(source, target):
+        real(source, target)
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    assert one.take("3", 1)
+    assert one.holds("3", 1)
+    monkeypatch.setattr(os, "link", real)
+    assert claimer(folder, "two").take("3", 2)
+
+
+def test_a_claim_that_its_owner_does_not_know_of_can_be_taken_by_it_alone(folder, any_filesystem):
+    one = claimer(folder, "one")
+    assert one.take("3", 1)
+    assert one.take("3", 1)
+    assert not claimer(folder, "two").take("3", 1)

@@ -54,16 +54,25 @@ def test_a_damaged_line_is_passed_over_and_named(tmp_path, caplog):
     assert str(path) in caplog.text
 
 
-def test_a_failed_write_leaves_whole_lines_only(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_whole_lines_and_is_made_up_for_by_the_next(tmp_path, monkeypatch):
     writer = JournalWriter(tmp_path / "w.jsonl")
     writer.write(done("a"))
     real = os.write
     monkeypatch.setattr(os, "write", _Half(real))
     with pytest.raises(OSError, match="No space"):
         writer.write(done("b"))
+    reader = JournalReader(tmp_path)
+    assert [event.shard for _, event in reader.read()] == ["a"]
     monkeypatch.setattr(os, "write", real)
     writer.write(done("c"))
-    assert [event.shard for _, event in JournalReader(tmp_path).read()] == ["a", "c"]
+    assert [event.shard for _, event in reader.read()] == ["b", "c"]
+
+
+def raising(error):
+    def call(*args):
+        raise error
+
+    return call
 
 
 class _Half:
@@ -81,17 +90,27 @@ class _Half:
 
 def test_an_interrupt_between_writing_and_counting_costs_no_line(tmp_path, monkeypatch):
     writer = JournalWriter(tmp_path / "w.jsonl")
-
-    def raising(error):
-        def call(*args):
-            raise error
-
-        return call
-
+    reader = JournalReader(tmp_path)
     for error in (KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")):
-        monkeypatch.setattr(os, "fdatasync", raising(error))
-        with pytest.raises(type(error)):
-            writer.write(Event("done", 1, shard=type(error).__name__))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdatasync", raising(error))
+            with pytest.raises(type(error)):
+                writer.write(Event("done", 1, shard=type(error).__name__))
+        assert [event.shard for _, event in reader.read()] == [type(error).__name__]
+    writer.write(Event("done", 1, shard="last"))
     writer.close()
-    events = JournalReader(tmp_path).read()
-    assert [event.shard for _, event in events] == ["KeyboardInterrupt"]
+    assert [event.shard for _, event in reader.read()] == ["last"]
+    shards = [event.shard for _, event in JournalReader(tmp_path).read()]
+    assert shards == ["KeyboardInterrupt", "OSError", "last"]
+
+
+def test_a_torn_tail_that_cannot_be_removed_costs_no_line(tmp_path, monkeypatch):
+    writer = JournalWriter(tmp_path / "w.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", _Half(os.write))
+        patch.setattr(os, "ftruncate", raising(OSError(errno.EIO, "Input/output error")))
+        for shard in ("a", "b"):
+            with pytest.raises(OSError, match=r"w\.jsonl"):
+                writer.write(done(shard))
+    writer.write()
+    assert [event.shard for _, event in JournalReader(tmp_path).read()] == ["a", "b"]

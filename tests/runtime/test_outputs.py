@@ -12,6 +12,7 @@ from hpcpipe.runtime.outputs import OutputFolder, temp_path
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "out").mkdir()
     return OutputFolder(str(tmp_path / "out"), "xxh3_128")
 
 
@@ -134,7 +135,6 @@ def test_a_file_is_never_shared_with_an_older_runs_worker(tmp_path, folder):
 
 
 def test_links_planted_under_a_temporary_name_are_not_followed(tmp_path, folder):
-    (tmp_path / "out").mkdir()
     (tmp_path / "precious").write_text("precious")
     temp_path(tmp_path / "out" / "a", 1).symlink_to(tmp_path / "precious")
     file = folder.stage("a", 1, tmp_path)

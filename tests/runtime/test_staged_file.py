@@ -6,13 +6,13 @@ import pytest
 import xxhash
 
 from hpcpipe.errors import BadInputError
-from hpcpipe.runtime import outputs
-from hpcpipe.runtime.outputs import StagedFile
+from hpcpipe.runtime import staged_file
+from hpcpipe.runtime.staged_file import COPY_BYTES, StagedFile
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_any_mix_of_writes_and_ranges_gives_their_bytes_in_order(tmp_path, monkeypatch, seed):
-    monkeypatch.setattr(outputs, "COPY_BYTES", 1000)
+    monkeypatch.setattr(staged_file, "COPY_BYTES", 1000)
     rng = random.Random(seed)
     source = rng.randbytes(10_000)
     (tmp_path / "source").write_bytes(source)
@@ -68,5 +68,5 @@ def test_a_full_disk_is_told_when_the_bytes_are_handed_over():
     with pytest.raises(OSError, match="No space left"):
         file.flush()
     with pytest.raises(OSError, match="No space left"):
-        file.write(bytes(outputs.COPY_BYTES))
+        file.write(bytes(COPY_BYTES))
     file.close(sync=False)

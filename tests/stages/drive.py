@@ -29,7 +29,8 @@ class Drive:
         self.out = output or str(self.root / "out")
         self.artifacts = self.root / "artifacts"
         self.scratch = self.root / "scratch"
-        for folder in (self.artifacts, self.scratch):
+        folders = [self.artifacts, self.scratch, *([] if output else [Path(self.out)])]
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
         self.folder = OutputFolder(self.out, "xxh3_128")
         self.results = {}
