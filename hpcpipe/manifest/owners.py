@@ -1,7 +1,8 @@
 """Telling dead owners of claims from live ones, without trusting clocks or SLURM.
 
 An owner is stale when its process is seen to be gone or its heartbeat's counter has not changed
-for ``lease_s`` of the observer's own monotonic clock.
+for ``lease_s`` of the observer's own monotonic clock. Time in which the observer did not look
+hardly counts: where a filesystem hung or machines were suspended, the owner could not beat either.
 """
 
 import time
@@ -11,6 +12,7 @@ from typing import Literal
 from hpcpipe.manifest.heartbeat import Identity, process_runs
 
 MIN_READS = 3
+"""Looks that a lease takes at least; the time between two of them counts accordingly."""
 
 
 class OwnerWatch:
@@ -30,7 +32,7 @@ class OwnerWatch:
         self._folder = folder
         self._own = own
         self._lease_s = lease_s
-        self._seen: dict[str, tuple[bytes, float, int]] = {}
+        self._seen: dict[str, tuple[bytes, float, float]] = {}
         self._beating: set[str] = set()
 
     def check(self, owner: Identity) -> Literal["beating", "unknown", "stale"]:
@@ -63,15 +65,14 @@ class OwnerWatch:
         now = time.monotonic()
         before = self._seen.get(owner.name)
         if before is None or before[0] != data:
-            self._seen[owner.name] = (data, now, 1)
+            self._seen[owner.name] = (data, now, 0.0)
             if before is not None or alive:
                 self._beating.add(owner.name)
                 return "beating"
             return "stale" if b'"state":"ended"' in data else "unknown"
-        _, since, reads = before
-        self._seen[owner.name] = (data, since, reads + 1)
-        if now - since >= self._lease_s and reads + 1 >= MIN_READS:
-            return "stale"
-        if b'"state":"ended"' in data:
+        _, looked_at, stood_s = before
+        stood_s += min(now - looked_at, self._lease_s / (MIN_READS - 1))
+        self._seen[owner.name] = (data, now, stood_s)
+        if stood_s >= self._lease_s or b'"state":"ended"' in data:
             return "stale"
         return "beating" if owner.name in self._beating else "unknown"

@@ -5,6 +5,7 @@ import os
 import time
 from typing import NamedTuple
 
+from hpcpipe.config import RunOptions
 from hpcpipe.errors import TransientShardError
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.claimer import Claim
@@ -41,7 +42,7 @@ class Watchdog:
     """
 
     def __init__(
-        self, session: Session, launch: Launch, flag: StopFlag, shard_timeout_s: float | None
+        self, session: Session, launch: Launch, flag: StopFlag, options: RunOptions
     ) -> None:
         """Start with nothing to watch.
 
@@ -49,7 +50,7 @@ class Watchdog:
             session: whose heartbeat tells of the progress.
             launch: the launch of the worker.
             flag: stops the worker.
-            shard_timeout_s: how long a shard may make no progress; None for ever.
+            options: how long a shard may make no progress, and how often this looks.
 
         Raises:
             Nothing.
@@ -58,17 +59,24 @@ class Watchdog:
         self._session = session
         self._launch = launch
         self._flag = flag
-        self._shard_timeout_s = shard_timeout_s
+        self._shard_timeout_s = options.shard_timeout_s
+        self._every_s = options.heartbeat_s
+        self._looked_at = time.monotonic()
 
     def look(self) -> None:
         """Look once. Raises nothing; does not return where the shard hangs."""
         if self._launch.kind == "local" and not os.path.exists(f"/proc/{self._launch.pid}"):
             self._flag.stop("the command that started this worker is gone")
+        now = time.monotonic()
+        late_s, self._looked_at = now - self._looked_at - self._every_s, now
         at_hand, timeout_s = self.at_hand, self._shard_timeout_s
         if at_hand is None:
             return
+        if late_s > self._every_s:
+            # This whole process stood still, or its filesystem did: not the shard's doing.
+            at_hand.ctx.progress_at += late_s
         self._session.heartbeat.update(num_samples=at_hand.ctx.num_samples or 0)
-        if timeout_s is not None and time.monotonic() - at_hand.ctx.progress_at >= timeout_s:
+        if timeout_s is not None and now - at_hand.ctx.progress_at >= timeout_s:
             self._end(at_hand, timeout_s)
 
     def _end(self, at_hand: AtHand, timeout_s: float) -> None:

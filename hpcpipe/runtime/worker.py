@@ -139,7 +139,7 @@ class Worker:
         self._job = job
         self._deadline = Deadline(job.left_s if job else None)
         self._folder = OutputFolder(run.info.output, options.checksum)
-        self._watchdog = Watchdog(session, launch, flag, options.shard_timeout_s)
+        self._watchdog = Watchdog(session, launch, flag, options)
         self._num_env_failures = 0
         self._stage_state: Any = None
         self._claimer = Claimer(
