@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.torture.machine import Machine
 from tests.torture.runs import CONF, LEASE_S, TorturedRun
+from tests.torture.weather import MACHINES, Weather
 
-NUM_MACHINES = 3
 PROCESSES = 4
 """Processes that each machine is filled up to."""
 
@@ -22,6 +22,7 @@ class Chaos:
         runs: the runs.
         machines: the machines that are up.
         past: those that are gone.
+        weather: what fails of filesystems and clocks.
         counts: how often what happened.
     """
 
@@ -30,12 +31,13 @@ class Chaos:
         self.runs = runs
         self.counts: Counter[str] = Counter()
         self.past: list[Machine] = []
+        self.weather = Weather(folder / "faults", runs, rng)
         self._folder = folder
         self._rng = rng
-        self._wake: list[tuple[float, Machine, int]] = []
+        self._wake: dict[tuple[Machine, int], float] = {}
         self._num_outputs = 0
         (folder / "commands").mkdir()
-        self.machines = [self._machine(n) for n in range(NUM_MACHINES)]
+        self.machines = [self._machine(name) for name in MACHINES]
         self._actions: list[tuple[float, Callable[[], None]]] = [
             (30, self._kill),
             (20, self._stop),
@@ -46,15 +48,16 @@ class Chaos:
             (3, self._extend),
             (2, self._cancel),
             (4, self._look),
+            (20, self.weather.change),
         ]
 
-    def _machine(self, number: int) -> Machine:
-        env = {
+    def _machine(self, name: str) -> Machine:
+        env = self.weather.env(name) | {
             "HPCPIPE_CONF": str(CONF),
             "HPCPIPE_RUNS": str(self._folder / "runs"),
             "TMPDIR": str(self._folder / "tmp"),
         }
-        return Machine(f"node-{number}", env)
+        return Machine(name, env)
 
     def start(self, machine: Machine, args: list[str]) -> int:
         """Start a command; what it says goes to a file of its own. Returns its process id."""
@@ -74,14 +77,24 @@ class Chaos:
         action()
 
     def calm(self) -> None:
-        """Let all that stood still go on."""
-        self._continue_stopped(float("inf"))
+        """Let nothing fail any more, and all that stood still go on."""
+        self.weather.clear()
+        for machine in self.machines:
+            machine.alive()
+            for pid in list(machine.stopped):
+                machine.signal(pid, signal.SIGCONT)
 
     def _continue_stopped(self, now: float) -> None:
-        for due in [w for w in self._wake if w[0] <= now]:
-            self._wake.remove(due)
-            if due[1] in self.machines:
-                due[1].signal(due[2], signal.SIGCONT)
+        for machine in self.machines:
+            machine.alive()
+            for pid in [p for p in machine.stopped if (machine, p) not in self._wake]:
+                # Most for longer than the lease, some just about.
+                self._wake[machine, pid] = now + self._rng.uniform(0.5, 3.0) * LEASE_S
+        for (machine, pid), until in list(self._wake.items()):
+            if until <= now:
+                del self._wake[machine, pid]
+                if machine in self.machines:
+                    machine.signal(pid, signal.SIGCONT)
 
     def _work(self, machine: Machine) -> None:
         run = self._rng.choice(self.runs)
@@ -116,9 +129,6 @@ class Chaos:
     def _pause(self, machine: Machine, pid: int) -> None:
         self.counts["stops"] += 1
         machine.signal(pid, signal.SIGSTOP)
-        # Most for longer than the lease, some just about.
-        until = time.monotonic() + self._rng.uniform(0.5, 3.0) * LEASE_S
-        self._wake.append((until, machine, pid))
 
     def _lose_machine(self) -> None:
         number = self._rng.randrange(len(self.machines))
@@ -126,7 +136,7 @@ class Chaos:
         self.counts["kills"] += len(self.machines[number].alive())
         self.machines[number].kill()
         self.past.append(self.machines[number])
-        self.machines[number] = self._machine(number)
+        self.machines[number] = self._machine(MACHINES[number])
 
     def _suspend_machine(self) -> None:
         machine = self._rng.choice(self.machines)

@@ -23,7 +23,7 @@ class Machine:
         name: its host name.
         started: arguments and output file of every process started on it, by process id.
         ended: exit codes of those that ended, by process id; negative for signals.
-        stopped: processes that stand still.
+        stopped: processes that stood still when last looked at.
     """
 
     def __init__(self, name: str, env: dict[str, str]) -> None:
@@ -58,16 +58,12 @@ class Machine:
         """Process ids of all living processes, children of commands included."""
         answer = self._ask(do="look")
         self.ended.update(answer["ended"])
-        self.stopped.intersection_update(answer["alive"])
+        self.stopped = set(answer["stopped"])
         return list(answer["alive"])
 
     def signal(self, pid: int, number: signal.Signals) -> None:
         """Send a signal to one process."""
         self._ask(do="signal", pid=pid, signal=int(number))
-        if number == signal.SIGSTOP:
-            self.stopped.add(pid)
-        elif number == signal.SIGCONT:
-            self.stopped.discard(pid)
 
     def kill(self) -> None:
         """Take the machine away with all that runs on it."""

@@ -48,7 +48,9 @@ def read_record(run: Path) -> Record:
     """Read everything in a run directory that says what happened."""
     shards: dict[str, None] = {}
     for path in (run / "plan.jsonl", *sorted(run.glob("plan-*.jsonl"))):
-        shards.update(dict.fromkeys(json.loads(line)["id"] for line in path.open()))
+        shards.update(
+            dict.fromkeys(json.loads(line)["id"] for line in path.read_text().splitlines())
+        )
     events, damaged = [], []
     for path in sorted((run / "journal").glob("*.jsonl")):
         for line in path.read_bytes().split(b"\n")[:-1]:

@@ -19,7 +19,9 @@ from tests.torture.runs import TorturedRun
 MAX_HISTORIES = 10
 WAIT_S = 300.0
 _REFUSED = re.compile(
-    "just extended by somebody else|just taken by run|just made by another run|the run has no shard"
+    r"just extended by somebody else|just taken by run|just made by another run"
+    r"|the run has no shard|Errno (5|28|30|116|122)\]|Input/output error|No space left"
+    r"|Read-only file system|Stale file handle|quota exceeded|it has no run.json"
 )
 
 
@@ -69,6 +71,7 @@ def torture(
     chaos.calm()
     violations = [line for run in runs for line in _finish(chaos, run, folder)]
     violations += _commands([*chaos.machines, *chaos.past])
+    chaos.counts.update(chaos.weather.counts())
     figures = dict(chaos.counts) | _figures(runs) | {"seconds": round(time.monotonic() - began)}
     for machine in chaos.machines:
         machine.kill()
@@ -172,7 +175,7 @@ def _commands(machines: list[Machine]) -> Iterator[str]:
     for machine in machines:
         for pid, (args, out) in machine.started.items():
             code, said = machine.ended.get(pid, 0), out.read_text()
-            if "Traceback (most recent call last)" in said:
+            if "Traceback (most recent call last)" in said and not _REFUSED.search(said):
                 yield f"a traceback, see {out}"
             if code not in (-9, -15, 0, 3, 4, 130) and not (code == 2 and _REFUSED.search(said)):
                 yield f"{args[0]} ended with {code}, see {out}"

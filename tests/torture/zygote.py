@@ -38,7 +38,10 @@ def main() -> None:
             case "signal":
                 answer = _signal(command["pid"], command["signal"])
             case "look":
-                answer, ended = {"alive": _alive(), "ended": list(ended.items())}, {}
+                states = _states()
+                stopped = [pid for pid, state in states.items() if state == "T"]
+                answer = {"alive": list(states), "stopped": stopped, "ended": list(ended.items())}
+                ended = {}
         print(json.dumps(answer), flush=True)
 
 
@@ -72,18 +75,19 @@ def _signal(pid: int, number: int) -> bool:
     return True
 
 
-def _alive() -> list[int]:
-    """Processes of this machine that are not dead, apart from this one."""
-    alive = []
+def _states() -> dict[int, str]:
+    """State of every process of this machine that is not dead, apart from this one."""
+    states = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and entry.name != "1":
             try:
                 stat = (entry / "stat").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if stat[stat.rindex(")") + 2] not in "ZX":
-                alive.append(int(entry.name))
-    return alive
+            state = stat[stat.rindex(")") + 2]
+            if state not in "ZX":
+                states[int(entry.name)] = state
+    return states
 
 
 if __name__ == "__main__":
