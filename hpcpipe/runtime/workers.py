@@ -34,7 +34,7 @@ def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:
 
     Args:
         run: the run directory.
-        lease_s: a beat older than this (by the two clocks) is silence.
+        lease_s: a beat older than this (by the filesystem's clock and this one) is silence.
 
     Returns:
         One view a worker, in order of their names.
@@ -52,26 +52,28 @@ def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:
         except (FileNotFoundError, msgspec.DecodeError):
             continue
         if beat is not None:
-            views.append(_view(identity, beat, lease_s))
+            # When the filesystem saw the beat: the clock of the worker's machine may be wrong.
+            age_s = time.time() - path.stat().st_mtime
+            views.append(_view(identity, beat, is_recent=age_s < lease_s))
     return views
 
 
-def _view(identity: Identity, beat: Beat, lease_s: float) -> WorkerView:
+def _view(identity: Identity, beat: Beat, *, is_recent: bool) -> WorkerView:
     used = beat.used
     num_samples = used.num_samples + (beat.num_samples if beat.shard else 0)
     return WorkerView(
         identity=identity,
         beat=beat,
-        state=_state(identity, beat, lease_s),
+        state=_state(identity, beat, is_recent=is_recent),
         samples_per_s=num_samples / used.busy_s if used.busy_s else 0.0,
         idle_share=max(1 - used.busy_s / used.wall_s, 0.0) if used.wall_s else None,
     )
 
 
-def _state(identity: Identity, beat: Beat, lease_s: float) -> Literal["running", "silent", "ended"]:
+def _state(
+    identity: Identity, beat: Beat, *, is_recent: bool
+) -> Literal["running", "silent", "ended"]:
     if beat.state == "ended":
         return "ended"
     runs = process_runs(identity)
-    if runs is None:
-        runs = time.time() - beat.at < lease_s
-    return "running" if runs else "silent"
+    return "running" if (is_recent if runs is None else runs) else "silent"

@@ -1,6 +1,7 @@
 """What `status` shows while a run goes on and after it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,14 +10,14 @@ import msgspec
 import pytest
 
 from hpcpipe.cli import status_text
-from hpcpipe.manifest.heartbeat import Beat
+from hpcpipe.manifest.heartbeat import Beat, read_beat
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.session import Session
 from hpcpipe.runtime.summary import Observer
-from tests.cli.runs import good_run, mixed_run, verb
+from tests.cli.runs import begun_run, good_run, mixed_run, verb
 from tests.toys.runs import run_here, toy_config, write_inputs
 
 
@@ -127,6 +128,25 @@ def test_a_running_worker_has_a_line_that_fits(tmp_path, capsys):
     assert [view.state for view in tree.workers] == ["running", "ended"]
     assert verb("status", run_dir) == 0
     assert "1 ended early: SIGTERM" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_worker_elsewhere_is_judged_by_the_filesystems_clock_not_its_own(tmp_path, is_silent):
+    run_dir = begun_run(tmp_path, a="one", b="two")
+    (beat_path,) = run_dir.glob("workers/*.beat")
+    identity = beat_path.with_suffix(".json")
+    text = identity.read_text().replace('"machine":"', '"machine":"not ')
+    identity.unlink()
+    identity.write_text(text)
+    # Its clock is an hour ahead where it fell silent, and an hour behind where it has not.
+    beat = msgspec.structs.replace(
+        read_beat(beat_path), state="working", at=time.time() + (3600 if is_silent else -3600)
+    )
+    beat_path.write_bytes(msgspec.json.encode(beat))
+    if is_silent:
+        os.utime(beat_path, (time.time() - 600, time.time() - 600))
+    states = [view.state for view in summary_of(run_dir).workers]
+    assert states == ["silent" if is_silent else "running"]
 
 
 def test_killed_workers_are_silent(tmp_path):

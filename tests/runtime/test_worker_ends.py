@@ -14,7 +14,7 @@ import pytest
 from hpcpipe.manifest.heartbeat import read_beat
 from hpcpipe.manifest.journal import JournalWriter
 from hpcpipe.runtime.watchdog import EXIT_HUNG
-from tests.toys.runs import events_of, parts_left, run_here, state_of, toy_config, write_inputs
+from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,12 +86,13 @@ def test_verifying_before_the_last_step_counts_as_progress(tmp_path, monkeypatch
 
 def test_a_shard_is_not_charged_with_time_in_which_its_machine_stood_still(tmp_path):
     write_inputs(tmp_path, a="slow 3")
+    output = Path(toy_config(tmp_path).output)
     code = (
         "import sys; from pathlib import Path; from tests.toys.runs import *\n"
         "sys.exit(run_here(toy_config(Path(sys.argv[1]), run__shard_timeout_s=2)).exit_code)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as child:
-        while not parts_left(tmp_path):
+        while not list(output.glob(".a.out.1.part")):
             assert child.poll() is None
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGSTOP)
