@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpcpipe.compose.api import RunResult, run
+    from hpcpipe.compose.pipeline_api import PipelineResult, run_pipeline
     from hpcpipe.errors import (
         BadInputError,
         ConfigError,
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "hpcpipe.compose.api": ("RunResult", "run"),
+    "hpcpipe.compose.pipeline_api": ("PipelineResult", "run_pipeline"),
     "hpcpipe.stage": ("Input", "Shard", "Stage"),
     "hpcpipe.errors": (
         "BadInputError",
@@ -47,6 +49,7 @@ __all__ = [
     "HpcPipeError",
     "Input",
     "LaunchError",
+    "PipelineResult",
     "PlanError",
     "RunMismatchError",
     "RunResult",
@@ -57,6 +60,7 @@ __all__ = [
     "TransientShardError",
     "UpstreamIncompleteError",
     "run",
+    "run_pipeline",
 ]
 
 

@@ -16,7 +16,7 @@ VERBS = {
     "cancel": "stop a run's workers, at once or after the shards at hand",
     "work": "be one worker of a run (for plain sbatch)",
     "clean": "remove temporary files, old logs and pickles of a run",
-    "stages": "list the stages, one line each",
+    "stages": "list the stages and pipelines, one line each",
 }
 """Verb -> its line in ``--help``; each is ``hpcpipe.cli.VERB`` with ``main(argv) -> int``."""
 

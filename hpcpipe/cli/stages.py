@@ -1,12 +1,12 @@
-"""``hpcpipe stages``: list the stages there are, one line each."""
+"""``hpcpipe stages``: list the stages and pipelines there are, one line each."""
 
 import argparse
 
-from hpcpipe.compose import conf_files
+from hpcpipe.cli.usage import summaries
 
 
 def main(argv: list[str]) -> int:
-    """Print every stage with the first comment line of its YAML.
+    """Print every stage and pipeline with the first comment line of its YAML.
 
     Args:
         argv: arguments after the verb.
@@ -19,12 +19,16 @@ def main(argv: list[str]) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="hpcpipe stages",
-        description="List the stages, yours in ./conf/stage included. "
-        "hpcpipe stage=NAME --help shows the options of one.",
+        description="List the stages and pipelines, yours in ./conf included. "
+        "hpcpipe stage=NAME --help or pipeline=NAME --help shows the options of one.",
     )
     parser.parse_args(argv)
-    files = conf_files.group_files("stage")
-    width = max((len(name) for name in files), default=0)
-    for name, file in files.items():
-        print(f"{name:{width}}  {conf_files.summary(conf_files.read_text(file))}".rstrip())
+    stages, pipelines = summaries("stage"), summaries("pipeline")
+    width = max((len(name) for name, _ in [*stages, *pipelines]), default=0)
+    for name, line in stages:
+        print(f"{name:{width}}  {line}".rstrip())
+    if pipelines:
+        print("\npipelines (pipeline=NAME):")
+    for name, line in pipelines:
+        print(f"{name:{width}}  {line}".rstrip())
     return 0

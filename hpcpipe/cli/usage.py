@@ -12,6 +12,7 @@ usage: hpcpipe stage=NAME [KEY=VALUE ...]              run a stage in this proce
        hpcpipe stage=NAME [KEY=VALUE ...] -m           submit it as one SLURM array
        hpcpipe stage=NAME [KEY=VALUE ...] -m launcher=local    N workers on this machine
        hpcpipe stage=NAME --help                       its options
+       hpcpipe pipeline=NAME [...]                     several stages in order, the same way
        hpcpipe VERB [RUN] [--help]
 
 The same command again resumes a run, or adds workers to one that is going on.
@@ -23,6 +24,9 @@ flags: -m, --multirun   start workers; A=1,2 then makes one run for each value
        --version        print the version
 A value with commas, braces, brackets or = in it is quoted twice: 'stage.input="/data/{a,b}.tar"'
 """
+
+OF_ONE_RUN = ("run_dir", "limit")
+"""Common options that a pipeline's steps have and a pipeline has not."""
 
 
 def general(verbs: dict[str, str]) -> str:
@@ -37,19 +41,32 @@ def general(verbs: dict[str, str]) -> str:
     Raises:
         OSError: hpcpipe's own configuration cannot be read.
     """
-    stages = [
-        (name, conf_files.summary(conf_files.read_text(file)))
-        for name, file in conf_files.group_files("stage").items()
-    ]
     return "\n".join(
         [
             _HEAD,
             _table("verbs", list(verbs.items())),
-            _table("stages", stages),
+            _table("stages", summaries("stage")),
+            _table("pipelines", summaries("pipeline")),
             _common_options(),
             _TAIL,
         ]
     )
+
+
+def summaries(group: str) -> list[tuple[str, str]]:
+    """List the choices of a config group with the first comment line of each.
+
+    Args:
+        group: e.g. ``stage``.
+
+    Returns:
+        Name and line, sorted by name.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    files = conf_files.group_files(group)
+    return [(name, conf_files.summary(conf_files.read_text(file))) for name, file in files.items()]
 
 
 def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
@@ -63,24 +80,35 @@ def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
         The text, ending in a newline.
 
     Raises:
-        ConfigError: ``stage=NAME`` names no stage.
+        ConfigError: ``stage=NAME`` or ``pipeline=NAME`` names none.
         OSError: a configuration file cannot be read.
     """
-    names = [arg.removeprefix("stage=") for arg in args if arg.startswith("stage=")]
-    if not names:
+    named = [arg.partition("=") for arg in args if arg.startswith(("stage=", "pipeline="))]
+    if not named:
         return general(verbs)
-    files = conf_files.group_files("stage")
-    if names[-1] not in files:
-        raise ConfigError(unknown_choice("stage", names[-1]))
-    text = conf_files.read_text(files[names[-1]])
-    options = conf_files.options(text)
-    return "\n".join(
-        [
-            f"stage={names[-1]}: {conf_files.summary(text)}\n",
-            _option_table("options", options, "stage."),
-            _common_options(),
-        ]
-    )
+    group, _, name = named[-1]
+    files = conf_files.group_files(group)
+    if name not in files:
+        raise ConfigError(unknown_choice(group, name))
+    text = conf_files.read_text(files[name])
+    options = [option for option in conf_files.options(text) if option.name != "steps"]
+    parts = [f"{group}={name}: {conf_files.summary(text)}\n"]
+    parts.append(_option_table("options", options, f"{group}."))
+    if group == "pipeline":
+        return "\n".join([*parts, _steps(text), _common_options(without=OF_ONE_RUN)])
+    return "\n".join([*parts, _common_options()])
+
+
+def _steps(text: str) -> str:
+    """The steps of a pipeline as the settings that one could type."""
+    lines = ["steps, in order; STEP.KEY=VALUE changes any setting of one:"]
+    steps = conf_files.block(text, "steps")
+    for step in conf_files.options(steps, has_opening=False):
+        lines.append(f"  {step.name}: {step.comment}".rstrip(": "))
+        for setting in conf_files.options(conf_files.block(steps, step.name), has_opening=False):
+            comment = f"  # {setting.comment}" if setting.comment else ""
+            lines.append(f"    {step.name}.{setting.name}={setting.value}{comment}")
+    return "\n".join(lines) + "\n"
 
 
 def unknown_choice(group: str, name: str) -> str:
@@ -107,10 +135,11 @@ def unknown_choice(group: str, name: str) -> str:
     return f"{group}={line} (looked in {folders})"
 
 
-def _common_options() -> str:
+def _common_options(without: Sequence[str] = ()) -> str:
     file = conf_files.hidden_main_config() or conf_files.main_dir() / "config.yaml"
     options = conf_files.options(conf_files.read_text(file))
-    table = _option_table("common options", [option for option in options if option.value], "")
+    shown = [option for option in options if option.value and option.name not in without]
+    table = _option_table("common options", shown, "")
     choices = [
         f"{group}={'|'.join(conf_files.group_files(group))}"
         for group in ("launcher", "resources", "site")

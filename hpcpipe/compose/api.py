@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from hpcpipe.compose import conf_files, hydra_errors
-from hpcpipe.compose.app import Composed, register_search_path, start_all
+from hpcpipe.compose.app import Composed, start_all
 from hpcpipe.compose.arguments import normalised
+from hpcpipe.compose.hydra_call import compose_one
 from hpcpipe.config import Config, from_omegaconf
 from hpcpipe.errors import ConfigError
 
@@ -81,25 +81,34 @@ def compose_run(
     Raises:
         ConfigError: the options are wrong.
     """
-    import hydra
     from omegaconf import OmegaConf
 
-    register_search_path()
     choices = [f"stage={stage}", *map(normalised, overrides)]
     if launcher is not None:
         choices.append(f"launcher={launcher}")
-    with (
-        hydra_errors.in_our_words(choices),
-        hydra.initialize_config_dir(str(conf_files.main_dir()), version_base="1.3"),
-    ):
-        cfg = hydra.compose("config", choices)
+    cfg = compose_one(choices)
     OmegaConf.set_struct(cfg, False)
     for name, value in options.items():
         is_common = name in COMMON_KEYS and name not in cfg.stage
-        try:
-            # Paths become text, tuples lists: the types that YAML has.
-            plain = msgspec.to_builtins(value, enc_hook=os.fspath)
-        except TypeError as err:
-            raise ConfigError(f"{'' if is_common else 'stage.'}{name}: {err}") from err
+        plain = plain_value(value, name if is_common else f"stage.{name}")
         (cfg if is_common else cfg.stage)[name] = plain
     return from_omegaconf(cfg, stage)
+
+
+def plain_value(value: Any, where: str) -> Any:
+    """Turn a Python value into the types that YAML has: paths into text, tuples into lists.
+
+    Args:
+        value: the value.
+        where: dotted key for messages.
+
+    Returns:
+        The plain value.
+
+    Raises:
+        ConfigError: YAML has nothing like it.
+    """
+    try:
+        return msgspec.to_builtins(value, enc_hook=os.fspath)
+    except TypeError as err:
+        raise ConfigError(f"{where}: {err}") from err

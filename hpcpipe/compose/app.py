@@ -4,17 +4,13 @@ The task function that Hydra calls only records what it was given; everything is
 anything is started, and started after Hydra has returned. Hydra is imported inside functions.
 """
 
-import contextlib
-import os
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from hpcpipe.compose import conf_files, hydra_errors
-from hpcpipe.compose.arguments import MULTIRUN_FLAGS, split_arguments
+from hpcpipe.compose.arguments import MULTIRUN_FLAGS, given_values, split_arguments
+from hpcpipe.compose.hydra_call import call_main
 from hpcpipe.config import Config, from_omegaconf
 from hpcpipe.console import warn
 from hpcpipe.errors import ConfigError, HpcPipeError
@@ -55,6 +51,10 @@ def main(args: list[str], verbs: Mapping[str, str]) -> int:
         KeyboardInterrupt: interrupted.
     """
     flags, overrides = split_arguments(args, verbs)
+    if name := given_values(overrides).get("pipeline"):
+        from hpcpipe.compose.pipeline_app import main as pipeline_main
+
+        return pipeline_main(name, flags, overrides)
     composed = compose(flags, overrides)
     for err in composed.errors:
         if not isinstance(err, HpcPipeError):
@@ -88,69 +88,20 @@ def compose(flags: list[str], overrides: list[str]) -> Composed:
     Raises:
         ConfigError: Hydra refused the arguments.
     """
-    import hydra
-
     is_multirun = any(flag in MULTIRUN_FLAGS for flag in flags)
     composed = Composed(mode="submit" if is_multirun else "here")
 
     def task(cfg: "DictConfig") -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        # Raising here would print a traceback and, for some types, skip the other runs.
         try:
             stage_name = str(HydraConfig.get().runtime.choices["stage"])
             composed.configs.append(from_omegaconf(cfg, stage_name))
         except Exception as err:
             composed.errors.append(err)
 
-    register_search_path()
-    run = hydra.main(
-        config_path=str(conf_files.main_dir()), config_name="config", version_base="1.3"
-    )(task)
-    with tempfile.TemporaryDirectory(prefix="hpcpipe-") as folder:
-        # Hydra wants to write a multirun.yaml with every value; it goes where nobody reads it.
-        sweep_dir = [f"hydra.sweep.dir={hydra_errors.quote_value(folder)}"] if is_multirun else []
-        arguments = [*flags, *sweep_dir, *overrides]
-        with hydra_errors.in_our_words(overrides), _as_process_arguments(arguments):
-            run()
+    call_main(flags, overrides, task)
     return composed
-
-
-@contextlib.contextmanager
-def _as_process_arguments(args: list[str]) -> Iterator[None]:
-    """Hand arguments to Hydra, and have it raise its errors instead of printing them."""
-    saved_args, saved_env = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = ["hpcpipe", *args]
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        yield
-    finally:
-        sys.argv = saved_args
-        del os.environ["HYDRA_FULL_ERROR"]
-        if saved_env is not None:
-            os.environ["HYDRA_FULL_ERROR"] = saved_env
-
-
-def register_search_path() -> None:
-    """Have Hydra look into the user's own folders before ours.
-
-    ``searchpath`` and ``--config-dir`` come after the main folder, so only a plugin can do it.
-
-    Raises:
-        Nothing.
-    """
-    from hydra.core.config_search_path import ConfigSearchPath
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.search_path_plugin import SearchPathPlugin
-
-    class UserFolders(SearchPathPlugin):
-        def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-            for folder in reversed(conf_files.user_dirs()):
-                search_path.prepend(provider="hpcpipe-user", path=f"file://{folder}")
-
-    plugins = Plugins.instance()
-    if not any(cls.__name__ == "UserFolders" for cls in plugins.discover(SearchPathPlugin)):
-        plugins.register(UserFolders)
 
 
 def start_all(composed: Composed) -> tuple[list[Path], int]:

@@ -72,16 +72,34 @@ def normalised(override: str) -> str:
 
 
 def _explain_bare(arg: str, verbs: Mapping[str, str]) -> str:
-    if arg in conf_files.group_files("stage"):
-        return f"{arg} is a stage: write stage={arg}"
+    for group in ("stage", "pipeline"):
+        if arg in conf_files.group_files(group):
+            return f"{arg} is a {group}: write {group}={arg}"
     if "." in arg or "/" in arg:
         return f"{arg}: expected KEY=VALUE"
     return unknown_key(arg, verbs, "").replace("option", "verb")
 
 
+def given_values(overrides: list[str]) -> dict[str, str]:
+    """Take overrides apart.
+
+    Args:
+        overrides: ``KEY=VALUE``.
+
+    Returns:
+        Value by key; of a key that comes twice the last.
+
+    Raises:
+        Nothing.
+    """
+    return dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+
+
 def _check_launch(flags: list[str], overrides: list[str]) -> None:
-    given = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
-    if given.get("stage") in (None, "", "null"):
+    given = given_values(overrides)
+    if given.get("pipeline"):
+        _check_pipeline(given)
+    elif given.get("stage") in (None, "", "null"):
         stages = ", ".join(conf_files.group_files("stage"))
         raise ConfigError(f"stage=NAME is missing; the stages are: {stages}")
     for group in ("launcher", "resources", "site"):
@@ -93,3 +111,12 @@ def _check_launch(flags: list[str], overrides: list[str]) -> None:
         raise ConfigError(
             f"{named[0]} has no effect in this process: add -m to start workers with it"
         )
+
+
+def _check_pipeline(given: Mapping[str, str]) -> None:
+    if "stage" in given:
+        raise ConfigError(
+            "stage=NAME and pipeline=NAME do not go together: a pipeline chooses its stages"
+        )
+    if "," in given["pipeline"]:
+        raise ConfigError("pipeline: one at a time")

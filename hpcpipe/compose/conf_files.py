@@ -4,13 +4,15 @@ Reads YAML as text, with the standard library alone: ``--help`` and ``stages`` m
 once. What the values mean is for Hydra and `hpcpipe.config`.
 """
 
+import itertools
 import os
 import re
+import textwrap
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-_KEY = re.compile(r"([A-Za-z_][\w-]*):(?:\s+(.*))?$")
-GROUPS = ("stage", "launcher", "resources", "site")
+_KEY = re.compile(r"([A-Za-z_][\w.-]*):(?:\s+(.*))?$")
+GROUPS = ("stage", "pipeline", "launcher", "resources", "site")
 """Folders of choices, in `main_dir` and in the user's own."""
 
 _HIDDEN = ("defaults", "_target_", "hydra")
@@ -144,7 +146,7 @@ def summary(text: str) -> str:
     return ""
 
 
-def options(text: str) -> list[OptionText]:
+def options(text: str, *, has_opening: bool = True) -> list[OptionText]:
     """Read the top-level keys of a YAML file with their comments.
 
     A comment belongs to a key when it ends the key's line or goes on below it on indented lines.
@@ -152,7 +154,8 @@ def options(text: str) -> list[OptionText]:
     follows; the block that opens the file is neither.
 
     Args:
-        text: the file's text.
+        text: the file's text, or a block of it.
+        has_opening: the text may begin with a block of comments that is about all of it.
 
     Returns:
         The options in the file's order, without Hydra's own keys.
@@ -163,7 +166,7 @@ def options(text: str) -> list[OptionText]:
     found: list[OptionText] = []
     above: list[str] = []
     lines = text.splitlines()
-    is_opening = True
+    is_opening = has_opening
     for line in lines:
         if match := _KEY.match(line):
             value, comment = _split_comment(match[2] or "")
@@ -186,6 +189,25 @@ def options(text: str) -> list[OptionText]:
         else:
             above, is_opening = [], is_opening and not line.strip() and not above
     return [option for option in found if option.name not in _HIDDEN]
+
+
+def block(text: str, key: str) -> str:
+    """Take the lines that stand below a top-level key.
+
+    Args:
+        text: the file's text, or a block of it.
+        key: the key.
+
+    Returns:
+        The lines, moved to the left; "" where there are none.
+
+    Raises:
+        Nothing.
+    """
+    lines = text.splitlines()
+    after = itertools.dropwhile(lambda line: not line.startswith(f"{key}:"), lines)
+    inner = itertools.takewhile(lambda line: not line.strip() or line[0] == " ", [*after][1:])
+    return textwrap.dedent("\n".join(inner))
 
 
 def _join(comments: list[str]) -> str:

@@ -137,7 +137,9 @@ def _composed(overrides: list[str]) -> Any:
     import hydra
     from hydra.errors import HydraException
 
-    choices = [text for text in overrides if re.match(r"(stage|resources|site|launcher)=\w", text)]
+    choices = [
+        text for text in overrides if re.match(r"(stage|pipeline|resources|site|launcher)=\w", text)
+    ]
     choices = [text for text in choices if "," not in text]
     try:
         with hydra.initialize_config_dir(str(conf_files.main_dir()), version_base="1.3"):

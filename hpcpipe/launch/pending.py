@@ -67,15 +67,15 @@ def new_launch(pending: Pending, kind: str, num_workers: int) -> Launch:
             host=socket.gethostname(),
             pid=os.getpid(),
             at=time.time(),
-            command=_own_arguments(),
+            command=own_arguments(),
         )
     )
     write_new(run.launches / f"{launch.number}.yaml", config.text.encode())
     return launch
 
 
-def _own_arguments() -> tuple[str, ...]:
-    """Arguments of this process, where it is the hpcpipe command."""
+def own_arguments() -> tuple[str, ...]:
+    """Arguments of this process, where it is the hpcpipe command. Raises nothing."""
     program = Path(sys.argv[0])
     is_ours = program.name == "hpcpipe" or program.parts[-2:] == ("hpcpipe", "__main__.py")
     return tuple(sys.argv[1:]) if is_ours else ()

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 SIGNAL_BEFORE_LIMIT_S = 120
 POLL_S = 1.0
 QUEUE_POLL_S = 10.0
-_TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")
+TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")
 
 
 def check_available() -> int:
@@ -114,16 +114,27 @@ def _submit_what_is_allowed(pending: Pending, launcher: SlurmLauncher, number: i
             shutil.rmtree(folder)
             for suffix in ("json", "yaml"):
                 (pending.run.launches / f"{record.number}.{suffix}").unlink()
-            if number > 1 and _TOO_MANY.search(str(error)):
+            if number > 1 and TOO_MANY.search(str(error)):
                 number //= 2
                 continue
-            raise LaunchError(_refusal(error)) from error
+            raise LaunchError(refusal(error)) from error
         record = msgspec.structs.replace(record, array_job=job)
         pending.run.update_launch(record)
         return record
 
 
-def _refusal(error: Exception) -> str:
+def refusal(error: Exception) -> str:
+    """Word the message for a submission that sbatch refused.
+
+    Args:
+        error: submitit's, with sbatch's words.
+
+    Returns:
+        The message.
+
+    Raises:
+        Nothing.
+    """
     text = " ".join(str(error).split())
     hint = "see site.* and resources.* (--cfg job shows them); launcher=script writes the file"
     return f"the array was not submitted, nothing is queued: {text}\n{hint}"
@@ -238,14 +249,24 @@ def follow(pending: Pending) -> None:
                 return
             if time.monotonic() > queue_at:
                 arrays = [old.array_job for old in run.read_launches() if old.array_job]
-                if not _may_live(arrays):
+                if not may_live(arrays):
                     return
                 queue_at = time.monotonic() + QUEUE_POLL_S
             time.sleep(POLL_S)
 
 
-def _may_live(arrays: list[str]) -> bool:
-    """Whether tasks are queued or running; a queue that does not answer proves nothing."""
+def may_live(arrays: list[str]) -> bool:
+    """Tell whether tasks are queued or running; a queue that does not answer proves nothing.
+
+    Args:
+        arrays: array job ids.
+
+    Returns:
+        False only where SLURM says so.
+
+    Raises:
+        Nothing.
+    """
     try:
         return squeue.num_live_tasks(arrays) > 0
     except LaunchError as error:

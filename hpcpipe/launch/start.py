@@ -6,12 +6,13 @@ from typing import Literal, NamedTuple
 from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
 from hpcpipe.console import plural, say, warn
 from hpcpipe.launch import here, local, not_started, script, slurm
-from hpcpipe.launch.pending import Pending, show
+from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
+from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import Observer, exit_code
 
@@ -54,6 +55,8 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     pending = Pending(run, config, state, reader, len(state.pending(config.limit)))
     _announce(pending, how)
     if code in (0, 3):
+        if code == 0 and read_options(run).max_failed_fraction != config.run.max_failed_fraction:
+            new_launch(pending, "here", 0)  # whoever reads the output asks the last launch
         say(f"result     {_result(code)}: nothing left to do")
         return Started(run.path, code)
     check_space(pending, _num_workers(pending, mode))

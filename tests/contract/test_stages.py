@@ -14,6 +14,7 @@ from hpcpipe.stage import Stage
 
 CONF = Path(__file__).parents[2] / "conf"
 STAGES = sorted((CONF / "stage").glob("*.yaml"))
+PIPELINES = sorted((CONF / "pipeline").glob("*.yaml"))
 OTHERS = sorted(set(CONF.rglob("*.yaml")) - set(STAGES))
 
 
@@ -61,6 +62,16 @@ def test_the_yaml_alone_makes_the_stage_but_for_what_is_required(file):
     config = compose_run(file.stem, **dict.fromkeys(required, "/data/x"))
     assert dataclasses.is_dataclass(config.stage)
     assert (config.stage.output, config.stage_name) == (None, file.stem)
+
+
+@pytest.mark.parametrize("file", PIPELINES, ids=name)
+def test_a_pipeline_needs_nothing_but_what_is_required(file):
+    from hpcpipe.compose.pipeline_api import compose_pipeline
+
+    required = {key for key, value in values(file).items() if value == MISSING}
+    pipeline = compose_pipeline(file.stem, **{key: f"/data/{key}" for key in required})
+    assert [step.name for step in pipeline.config.steps] == list(values(file)["steps"])
+    assert any(step.needs for step in pipeline.config.steps)
 
 
 @pytest.mark.parametrize("file", [*STAGES, *OTHERS], ids=name)

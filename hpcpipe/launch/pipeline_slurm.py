@@ -1,0 +1,264 @@
+"""Steps of a pipeline on SLURM: each one that has to wait gets a plan job and an array behind it.
+
+The plan job runs after any end of the jobs above and asks their manifests whether the step may
+begin; the array runs only if the plan job went well. Never does an array hang on another one
+going well: a worker that died, and whose shards others finished, would block the rest for ever.
+"""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hpcpipe.config import Config, Resources, SlurmLauncher
+from hpcpipe.config.pipeline import StepConfig
+from hpcpipe.console import plural, say
+from hpcpipe.errors import LaunchError
+from hpcpipe.launch import slurm, squeue
+from hpcpipe.launch import start as runs
+from hpcpipe.launch.pending import own_arguments, show
+from hpcpipe.launch.step_task import PlanTask, StepTask
+from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Step
+from hpcpipe.runtime.access import user_name
+from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.summary import exit_code
+
+PLAN_TIME_MIN = 60
+PLAN_MEM_GB = 8.0
+
+
+class Submission:
+    """Submits the steps of one pipeline, in order.
+
+    Attributes:
+        jobs: number of the submission by step, for steps that wait for their plan.
+    """
+
+    def __init__(self, directory: PipelineDir, max_array_size: int) -> None:
+        """Begin.
+
+        Args:
+            directory: the pipeline directory.
+            max_array_size: largest number of tasks in one array.
+
+        Raises:
+            Nothing.
+        """
+        self.jobs: dict[str, int] = {}
+        self._directory = directory
+        self._max_array_size = max_array_size
+        self._unfinished: set[str] = set()
+
+    def submit(self, step: StepConfig) -> int:
+        """Submit what is missing of one step.
+
+        Args:
+            step: the step; those above were submitted before.
+
+        Returns:
+            0 where it is complete, or queued; 3 where shards are quarantined.
+
+        Raises:
+            HpcPipeError: it cannot be submitted.
+            OSError: a directory cannot be written.
+        """
+        job = self._last_job(step.name)
+        live = self._live_jobs([step.name])
+        is_queued = job is not None and job.plan_job in live
+        waits_for = [name for name in step.needs if name in self._unfinished]
+        if not waits_for and not is_queued:
+            started = runs.start(step.config, "submit")
+            if started.is_waiting:
+                self._unfinished.add(step.name)
+            return started.exit_code
+        if not is_queued and not step.config.extend and self._is_complete(step):
+            say("result     complete: nothing left to do")
+            return 0
+        self._unfinished.add(step.name)
+        after = self._live_jobs(waits_for)
+        # Workers that were planned already are left alone, whatever became of the steps above.
+        if job is not None and (is_queued or job.array_job in live):
+            if not is_queued or set(after) <= set(job.after):
+                say(f"left alone {', '.join(live)}: queued or running already")
+                self.jobs[step.name] = job.number
+                return 0
+            squeue.cancel(job.ids)
+            say(f"cancelled  {', '.join(job.ids)}, which did not wait for all jobs above")
+        job = self._add(step, after)
+        say(f"plan job   {job.plan_job}, after {', '.join(waits_for)}")
+        say(f"array      {job.array_job}, {plural(job.num_workers, 'worker')} after the plan job")
+        self.jobs[step.name] = job.number
+        return 0
+
+    def _last_job(self, name: str) -> Job | None:
+        jobs = [job for job in self._directory.read_jobs() if job.step == name]
+        return jobs[-1] if jobs else None
+
+    def _is_complete(self, step: StepConfig) -> bool:
+        run = self._directory.step(step.name).find_run()
+        if run is None:
+            return False
+        state, _ = open_state(run, step.config)
+        return exit_code(state, step.config, None, has_finalize=run.info.has_finalize) == 0
+
+    def _live_jobs(self, names: Iterable[str]) -> list[str]:
+        """Jobs of steps that are queued or running, however they were submitted."""
+        steps = [self._directory.step(name) for name in names]
+        return live_jobs(self._directory, steps)
+
+    def _add(self, step: StepConfig, after: Sequence[str]) -> Job:
+        launcher = step.config.launcher
+        assert isinstance(launcher, SlurmLauncher)
+        job = Job(
+            number=0,
+            step=step.name,
+            num_workers=min(launcher.array_size, self._max_array_size),
+            after=tuple(after),
+            user=user_name(),
+            cwd=os.getcwd(),
+            at=time.time(),
+            command=own_arguments(),
+        )
+        job = self._directory.add_job(job, step.config.text)
+        try:
+            return _submit_both(self._directory, job, step.config, launcher)
+        except LaunchError:
+            self._withdraw(job.number)
+            raise
+
+    def _withdraw(self, number: int) -> None:
+        """Undo half a submission; where SLURM does not answer, the next launch sees to it."""
+        job = self._directory.read_job(number)
+        with contextlib.suppress(LaunchError):
+            squeue.cancel(job.ids)
+            self._directory.remove_job(job)
+
+
+def _submit_both(directory: PipelineDir, job: Job, config: Config, launcher: SlurmLauncher) -> Job:
+    path, folder = str(directory.path), directory.submitit / str(job.number)
+    after = f"afterany:{':'.join(job.after)}" if job.after else None
+    parameters = _with(plan_parameters(config, launcher), dependency=after)
+    plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters)
+    job = msgspec.structs.replace(job, plan_job=plan_job)
+    directory.update_job(job)
+    parameters = _with(
+        slurm.worker_parameters(config, launcher),
+        dependency=f"afterok:{plan_job}",
+        kill_on_invalid_dep="yes",
+    )
+    number = job.num_workers
+    while True:
+        tasks = [StepTask(path, job.number, index) for index in range(number)]
+        try:
+            array_job = _submit(tasks, folder / "workers", parameters)
+        except LaunchError as error:
+            if number == 1 or not slurm.TOO_MANY.search(str(error)):
+                raise
+            number //= 2
+            continue
+        job = msgspec.structs.replace(job, array_job=array_job, num_workers=number)
+        directory.update_job(job)
+        return job
+
+
+def _with(parameters: dict[str, Any], **additional: str | None) -> dict[str, Any]:
+    given = {key.replace("_", "-"): value for key, value in additional.items() if value}
+    return {
+        **parameters,
+        "additional_parameters": {**parameters["additional_parameters"], **given},
+    }
+
+
+def _submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any]) -> str:
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    try:
+        return slurm.submit(tasks, folder, parameters)
+    except (FailedJobError, FailedSubmissionError, ValueError) as error:
+        shutil.rmtree(folder)
+        raise LaunchError(slurm.refusal(error)) from error
+
+
+def plan_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:
+    """Parameters for submitit of a plan job: one core, an hour, what the site wants to hear.
+
+    Args:
+        config: config of the step that is planned.
+        launcher: its launcher; options of its workers' are left out.
+
+    Returns:
+        The parameters.
+
+    Raises:
+        Nothing.
+    """
+    resources = config.resources
+    small = Resources(
+        cpus=1,
+        gpus=0,
+        mem_gb=resources.mem_gb and min(resources.mem_gb, PLAN_MEM_GB),
+        time_min=min(resources.time_min, PLAN_TIME_MIN),
+    )
+    plain = dataclasses.replace(launcher, slurm={}, max_parallel=None)
+    parameters = slurm.worker_parameters(dataclasses.replace(config, resources=small), plain)
+    return {**parameters, "job_name": f"hpcpipe-plan-{config.stage_name}-{config.run_name}"}
+
+
+def live_jobs(directory: PipelineDir, steps: Iterable[Step]) -> list[str]:
+    """List the jobs of steps that are queued or running, however they were submitted.
+
+    Args:
+        directory: the pipeline.
+        steps: some of its steps.
+
+    Returns:
+        Job ids in order.
+
+    Raises:
+        LaunchError: squeue does not answer.
+        OSError: a directory cannot be read.
+    """
+    wanted = list(steps)
+    names = {step.name for step in wanted}
+    ids = {job_id for job in directory.read_jobs() if job.step in names for job_id in job.ids}
+    for run in filter(None, (step.find_run() for step in wanted)):
+        ids |= {launch.array_job for launch in run.read_launches() if launch.array_job}
+    return sorted(squeue.live_tasks(ids), key=int)
+
+
+def await_plan(directory: PipelineDir, number: int) -> str:
+    """Wait until a plan job is over.
+
+    Args:
+        directory: the pipeline.
+        number: number of the submission.
+
+    Returns:
+        Why there is no plan; empty where there is one.
+
+    Raises:
+        HpcPipeError: the pipeline directory is damaged.
+        OSError: it cannot be read.
+    """
+    job = directory.read_job(number)
+    say(f"waiting    for plan job {job.plan_job}")
+    is_live, queue_at = True, time.monotonic() + slurm.QUEUE_POLL_S
+    while True:
+        planned = directory.read_plan(number)
+        if planned is not None:
+            return planned.error
+        if not is_live:
+            return (
+                f"step {job.step} was not planned: its plan job {job.plan_job} ended without a "
+                f"word, or was cancelled. See {show(directory.submitit / str(number))}"
+            )
+        if time.monotonic() > queue_at:
+            is_live = slurm.may_live([job.plan_job])
+            queue_at = time.monotonic() + slurm.QUEUE_POLL_S
+        time.sleep(slurm.POLL_S)
