@@ -16,7 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from hpcpipe.manifest.heartbeat import Beat, Identity
+from hpcpipe.manifest.heartbeat import Beat
+from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.plan import write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo

@@ -9,7 +9,7 @@ from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.console import plural
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
-from hpcpipe.manifest.heartbeat import process_runs
+from hpcpipe.manifest.identity import process_runs
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.workers import WorkerView, read_workers

@@ -12,7 +12,7 @@ from hpcpipe.config import LocalLauncher
 from hpcpipe.console import plural, say, warn
 from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.task import WorkerTask
-from hpcpipe.manifest.heartbeat import process_runs
+from hpcpipe.manifest.identity import process_runs
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
 from hpcpipe.runtime.workers import read_workers

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from hpcpipe.manifest.heartbeat import Identity, process_runs
+from hpcpipe.manifest.identity import Identity, process_runs
 
 MIN_READS = 3
 """Looks that a lease takes at least; the time between two of them counts accordingly."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from hpcpipe.manifest.claims import Claims
-from hpcpipe.manifest.heartbeat import Identity
+from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.state import RunState

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from hpcpipe.errors import SetupError
-from hpcpipe.manifest.heartbeat import Identity, is_of_an_earlier_boot, process_runs
+from hpcpipe.manifest.identity import Identity, is_of_an_earlier_boot, process_runs
 
 PREFIX = "hpcpipe-"
 OWNER_FILE = ".owner.json"

@@ -12,7 +12,8 @@ import msgspec
 
 from hpcpipe.errors import SetupError
 from hpcpipe.manifest.files import nonce, write_new
-from hpcpipe.manifest.heartbeat import Heartbeat, Identity, own_identity
+from hpcpipe.manifest.heartbeat import Heartbeat
+from hpcpipe.manifest.identity import Identity, own_identity
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.meter import Meter

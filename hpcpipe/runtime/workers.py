@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from hpcpipe.manifest.heartbeat import Beat, Identity, process_runs, read_beat
+from hpcpipe.manifest.heartbeat import Beat, read_beat
+from hpcpipe.manifest.identity import Identity, process_runs
 from hpcpipe.manifest.rundir import RunDir
 
 

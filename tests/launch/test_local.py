@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from hpcpipe.launch.start import start
-from hpcpipe.manifest.heartbeat import Identity
+from hpcpipe.manifest.identity import Identity
 from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_inputs
 
 ROOT = Path(__file__).parents[2]

@@ -8,13 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hpcpipe.manifest.heartbeat import (
-    BEAT_BYTES,
-    Heartbeat,
-    own_identity,
-    process_runs,
-    read_beat,
-)
+from hpcpipe.manifest.heartbeat import BEAT_BYTES, Heartbeat, read_beat
+from hpcpipe.manifest.identity import own_identity, process_runs
 from hpcpipe.manifest.usage import Usage
 
 
@@ -99,5 +94,5 @@ def test_a_process_that_another_user_hides_is_not_taken_for_dead(me, monkeypatch
         raise PermissionError
 
     monkeypatch.setattr(os, "kill", refuse)
-    monkeypatch.setattr("hpcpipe.manifest.heartbeat._start_ticks", lambda pid: None)
+    monkeypatch.setattr("hpcpipe.manifest.identity._start_ticks", lambda pid: None)
     assert process_runs(me) is None

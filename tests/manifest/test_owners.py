@@ -3,7 +3,8 @@ import time
 import msgspec
 import pytest
 
-from hpcpipe.manifest.heartbeat import BEAT_BYTES, Beat, own_identity
+from hpcpipe.manifest.heartbeat import BEAT_BYTES, Beat
+from hpcpipe.manifest.identity import own_identity
 from hpcpipe.manifest.owners import OwnerWatch
 
 

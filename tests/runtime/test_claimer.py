@@ -6,7 +6,7 @@ import pytest
 
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.claims import Claims, claim_path
-from hpcpipe.manifest.heartbeat import own_identity
+from hpcpipe.manifest.identity import own_identity
 from hpcpipe.manifest.journal import Event, JournalReader, JournalWriter
 from hpcpipe.runtime.claimer import Claimer, Waits
 from hpcpipe.runtime.results import open_state

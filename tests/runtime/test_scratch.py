@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from hpcpipe.errors import SetupError
-from hpcpipe.manifest.heartbeat import own_identity
+from hpcpipe.manifest.identity import own_identity
 from hpcpipe.runtime.scratch import OWNER_FILE, Owner, dead_folders, make_scratch, scratch_root
 from tests.cli.runs import begun_run, verb, working
 from tests.toys.runs import run_here, toy_config, write_inputs

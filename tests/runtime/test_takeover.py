@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from hpcpipe.manifest import heartbeat
-heartbeat._machine = lambda: "another machine"
+from hpcpipe.manifest import identity
+identity._machine = lambda: "another machine"
 from tests.toys.runs import run_here, toy_config
 sys.exit(run_here(toy_config(Path(sys.argv[1]), "final", run__lease_s=0.5)).exit_code)
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hpcpipe.manifest.heartbeat import Identity
+from hpcpipe.manifest.identity import Identity
 from tests.data.make_shards import make_edits, make_shards, read_shard
 from tests.slurm.cluster import Cluster
 from tests.toys.runs import events_of, parts_left, write_inputs
