@@ -109,6 +109,6 @@ def _requeue(name: str) -> str:
         return "there is no scontrol on this node"
     except subprocess.TimeoutExpired:
         return f"scontrol timed out after {TIMEOUT_S} s"
-    if done.returncode == 0:
-        return ""
+    if done.returncode <= 0:
+        return ""  # below 0: what it asked for has ended it, too
     return " ".join(done.stderr.split()) or f"scontrol ended with status {done.returncode}"

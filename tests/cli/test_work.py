@@ -1,6 +1,5 @@
 """Being one worker: alone, as an array task, and told to stop."""
 
-import os
 import signal
 import time
 
@@ -87,23 +86,6 @@ def test_ctrl_c_gives_the_shard_back_at_once(tmp_path):
         output, _ = worker.communicate(timeout=20)
     assert worker.returncode == 130, output
     assert state_of(run_dir, toy_config(tmp_path)).counts()["pending"] == 2
-
-
-def test_a_batch_job_at_its_time_limit_is_queued_again(tmp_path):
-    run_dir = begun_run(tmp_path, a="one", b="wait", c="wait")
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
-    (tools / "scontrol").chmod(0o755)
-    path = f"{tools}:{os.environ['PATH']}"
-    job = {"ENVIRONMENT": "BATCH", "SLURM_JOB_ID": "45", "PATH": path}
-    with working(run_dir, **job) as worker:
-        shard_at_hand(run_dir)
-        worker.send_signal(signal.SIGUSR2)
-        output, _ = worker.communicate(timeout=20)
-    assert worker.returncode == 4, output
-    assert "stopped: SIGUSR2" in output
-    assert (tmp_path / "asked").read_text() == "requeue 45\n"
 
 
 def test_a_batch_job_waits_for_its_end_after_term(tmp_path):

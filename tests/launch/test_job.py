@@ -128,6 +128,13 @@ def test_a_refusal_is_told_at_once_and_a_silent_controller_asked_three_times(
     assert len(asked(tmp_path)) == 4
 
 
+def test_a_scontrol_that_is_ended_with_its_job_has_asked(tmp_path, monkeypatch, tools):
+    array_task(monkeypatch)
+    tools("scontrol", "kill -TERM $$")
+    assert made(tmp_path).queue_again() == ""
+    assert len(asked(tmp_path)) == 1
+
+
 def test_a_scontrol_that_hangs_is_given_up(tmp_path, monkeypatch, tools):
     array_task(monkeypatch)
     monkeypatch.setattr(job, "TIMEOUT_S", 0.2)

@@ -1,6 +1,7 @@
 """The configuration files of a small SLURM cluster that lives in one folder.
 
-Two nodes on loopback, `n1` and `g1`; `g1` has four pretend GPUs. Nothing is started here.
+Two nodes on loopback, `n1` and `g1`; `g1` has four pretend GPUs. A third one is for preemption.
+Nothing is started here.
 """
 
 import os
@@ -12,6 +13,9 @@ from pathlib import Path
 from tests.servers.ports import free_ports
 
 NODES = ("n1", "g1")
+PREEMPTED_NODE = "p1"
+"""A node of its own, that jobs of the partition high take from those of low and lowgrace."""
+GRACE_S = 6
 NUM_GPUS = 4
 CPUS_PER_NODE = 8
 MAX_SOCKET_PATH = 107
@@ -72,7 +76,7 @@ class ClusterConfig:
             device.unlink(missing_ok=True)
             device.symlink_to("/dev/null")
         _write_private(self.folder / "munge.key", os.urandom(1024))
-        ctld_port, dbd_port, *node_ports = free_ports(2 + len(NODES))
+        ctld_port, dbd_port, *node_ports = free_ports(3 + len(NODES))
         (self.folder / "gres.conf").write_text(
             f"NodeName=g1 Name=gpu Type=fake File={self.folder}/gpu/gpu[0-{NUM_GPUS - 1}]\n"
         )
@@ -110,6 +114,8 @@ JobAcctGatherFrequency=1
 MailProg=/bin/true
 KillWait=5
 MinJobAge=300
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 MaxArraySize={self.max_array_size}
 """
 
@@ -127,14 +133,19 @@ AccountingStorageTRES=gres/gpu
 
     def _nodes(self, ports: list[int]) -> str:
         lines = ["SlurmdParameters=config_overrides", "GresTypes=gpu"]
-        for name, port in zip(NODES, ports, strict=True):
+        for name, port in zip((*NODES, PREEMPTED_NODE), ports, strict=True):
             gres = f" Gres=gpu:fake:{NUM_GPUS}" if name.startswith("g") else ""
             lines.append(
                 f"NodeName={name} NodeHostname={_host()} NodeAddr=127.0.0.1 Port={port} "
                 f"CPUs={CPUS_PER_NODE} RealMemory=8000{gres} State=UNKNOWN"
             )
-        lines.append(f"PartitionName=cpu Nodes={','.join(NODES)} Default=YES LLN=YES State=UP")
-        lines.append("PartitionName=gpu Nodes=g1 State=UP")
+        nodes = ",".join(NODES)
+        lines.append(f"PartitionName=cpu Nodes={nodes} Default=YES LLN=YES PreemptMode=OFF")
+        lines.append("PartitionName=gpu Nodes=g1 PreemptMode=OFF")
+        low = f"Nodes={PREEMPTED_NODE} PriorityTier=1 PreemptMode=REQUEUE"
+        lines.append(f"PartitionName=low {low}")
+        lines.append(f"PartitionName=lowgrace {low} GraceTime={GRACE_S}")
+        lines.append(f"PartitionName=high Nodes={PREEMPTED_NODE} PriorityTier=9 PreemptMode=OFF")
         return "\n".join(lines) + "\n"
 
     def _slurmdbd(self, port: int) -> str:

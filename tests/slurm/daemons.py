@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.slurm.config import NODES, ClusterConfig, user_name
+from tests.slurm.config import NODES, PREEMPTED_NODE, ClusterConfig, user_name
 
 PR_SET_CHILD_SUBREAPER = 36
 BASE_COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
@@ -80,9 +80,9 @@ class Daemons:
         if self.config.accounting:
             self._start_accounting()
         self._spawn("slurmctld", ["slurmctld", "-D"])
-        for node in NODES:
+        for node in (*NODES, PREEMPTED_NODE):
             self._spawn(f"slurmd.{node}", ["slurmd", "-D", "-N", node])
-        self._wait("both nodes", ["sinfo", "-h", "-N", "-p", "cpu", "-o", "%t"], _all_idle)
+        self._wait("the nodes", ["sinfo", "-h", "-N", "-p", "cpu,low", "-o", "%t"], _all_idle)
 
     def stop(self) -> None:
         """End every daemon, last started first, then kill the jobs they leave behind."""
@@ -171,7 +171,7 @@ class Daemons:
 
 
 def _all_idle(states: str) -> bool:
-    return states.split() == ["idle"] * len(NODES)
+    return states.split() == ["idle"] * (len(NODES) + 1)
 
 
 @contextmanager

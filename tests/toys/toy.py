@@ -1,6 +1,7 @@
 """A stage whose input files say what is to happen to their shard."""
 
 import errno
+import math
 import os
 import signal
 import time
@@ -21,15 +22,18 @@ from hpcpipe.stage import (
     WorkerContext,
 )
 
+NUMBERED = ("flaky", "hang", "kill", "slow", "wait")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Toy(Stage):
     """Copies each input file in upper case, unless its first word says something else.
 
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
-    its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends; ``wait`` ends
-    when told to stop; ``steps N S`` takes N times S seconds, saves its progress and goes on from
-    it.
+    its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends and ``wait`` ends
+    when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file;
+    ``steps N S`` takes N times S seconds, saves its progress and goes on from
+    it; ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
     """
 
     word: str
@@ -53,7 +57,7 @@ class Toy(Stage):
         out = ctx.output(f"{shard.id}.out")
         out.write(f"{state} ".encode())
         what, *rest = text.split()
-        number = float(rest[0]) if what in ("flaky", "kill", "slow") else 0.0
+        number = float(rest[0]) if rest and what in NUMBERED else math.inf
         match what:
             case "bad":
                 raise BadInputError(f"{shard.inputs[0].path}: bad at byte 7")
@@ -67,23 +71,28 @@ class Toy(Stage):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "slow":
                 time.sleep(number)
-            case "hang":
+            case "gate":
+                while not Path(rest[0]).exists():
+                    time.sleep(0.05)
+            case "hang" if ctx.attempt < number:
                 time.sleep(600)
-            case "wait":
+            case "wait" if ctx.attempt < number:
                 while not ctx.should_stop:
                     time.sleep(0.01)
                 raise ShardStopped
             case "steps":
-                take_steps(ctx, int(rest[0]), float(rest[1]))
+                take_steps(ctx, *map(float, rest))
         out.write(text.upper().encode())
         out.num_samples = 1
         ctx.count("samples_in")
 
 
-def take_steps(ctx: ShardContext, num_steps: int, step_s: float) -> None:
+def take_steps(ctx: ShardContext, num_steps: float, step_s: float, from_attempt: float = 0) -> None:
     before = ctx.previous_partial
     first = int((before / "steps").read_text()) if before else 0
-    for step in range(first, num_steps):
+    for step in range(first, int(num_steps)):
+        while ctx.attempt < from_attempt and step >= num_steps / 2 and not ctx.should_stop:
+            time.sleep(0.05)
         if ctx.should_stop:
             raise ShardStopped
         time.sleep(step_s)
