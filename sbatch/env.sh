@@ -6,6 +6,7 @@
 
 # module load python/3.11
 # source /path/to/venv/bin/activate
+# export HPCPIPE_PYTHON="apptainer exec /path/to/image.sif python"  # for worker.sbatch
 # export HF_HOME=/scratch/$USER/huggingface
 
 # one thread each for libraries that would start as many as the node has cores

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from hpcpipe.cli.watch import Queue
+from hpcpipe.runtime.code import notes
 from hpcpipe.runtime.summary import Summary
 
 
@@ -27,6 +28,7 @@ def tree(summary: Summary, queue: Queue) -> dict[str, Any]:
     """
     return {
         **plain(summary),
+        "code_changes": notes(summary.launches, [view.identity for view in summary.workers]),
         "queue": plain(queue.states),
         "pending_reasons": plain(queue.reasons),
         "not_started": plain(queue.not_started),

@@ -10,6 +10,7 @@ from hpcpipe.cli.watch import Queue
 from hpcpipe.console import size
 from hpcpipe.launch.not_started import NotStarted, describe
 from hpcpipe.runtime.accounting import samples, used_in_words
+from hpcpipe.runtime.code import notes
 from hpcpipe.runtime.failures import FailureClass
 from hpcpipe.runtime.summary import Summary
 from hpcpipe.runtime.workers import WorkerView
@@ -48,6 +49,8 @@ def _head(summary: Summary, width: int) -> list[str]:
         f"state      {summary.state:11} {bar}{eta}",
         f"shards     {summary.done:,} of {summary.num_shards:,} done{rest}",
     ]
+    workers = [view.identity for view in summary.workers]
+    head += [f"code       {line}" for line in notes(summary.launches, workers)]
     if summary.stopping:
         head.append("stopping   a STOP file is there: no worker claims more until the next launch")
     if summary.finalize:

@@ -11,6 +11,7 @@ from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
 from hpcpipe.launch.task import EXIT_STOPPED, describe, work
+from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import user_name
@@ -136,6 +137,7 @@ def _launch_of(run: RunDir, job: str) -> Launch | None:
 
 def _new_launch(run: RunDir, kind: str, config: str, job: str, limit: int | None) -> Launch:
     config_text = (run.path / config).read_bytes()
+    before = run.read_launches()
     launch = run.add_launch(
         Launch(
             number=0,
@@ -148,6 +150,7 @@ def _new_launch(run: RunDir, kind: str, config: str, job: str, limit: int | None
             host=socket.gethostname(),
             pid=os.getpid(),
             at=time.time(),
+            code=before[-1].code if before else Code(),
         )
     )
     write_new(run.launches / f"{launch.number}.yaml", config_text)

@@ -54,6 +54,7 @@ class Site:
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
+    python: str | None = None
     setup: list[str] = field(default_factory=list)
     slurm: dict[str, Any] = field(default_factory=dict)
 

@@ -229,7 +229,8 @@ def stage_class(target: Any, code: str) -> type[Stage]:
         if err.name and (module_name == err.name or module_name.startswith(f"{err.name}.")):
             raise ConfigError(
                 f"stage._target_: there is no module {err.name} for {target}. Looked in "
-                f"{code} (paths.code), PYTHONPATH and the installed packages"
+                f"{code} (paths.code), PYTHONPATH and the installed packages: set paths.code to "
+                f"the folder that {err.name.split('.')[0]} is in"
             ) from err
         raise ConfigError(f"stage._target_: {module_name} needs {err.name}: {err}") from err
     except Exception as err:

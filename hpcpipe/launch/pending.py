@@ -1,18 +1,20 @@
 """A run that is about to be started, and the record of its start."""
 
 import os
+import shlex
 import socket
 import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from hpcpipe.config import Config
+from hpcpipe.config import Config, Site
 from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.journal import JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.access import user_name
+from hpcpipe.runtime.code import code_of
 
 
 class Pending(NamedTuple):
@@ -68,6 +70,7 @@ def new_launch(pending: Pending, kind: str, num_workers: int) -> Launch:
             pid=os.getpid(),
             at=time.time(),
             command=own_arguments(),
+            code=code_of(type(config.stage)),
         )
     )
     write_new(run.launches / f"{launch.number}.yaml", config.text.encode())
@@ -79,3 +82,8 @@ def own_arguments() -> tuple[str, ...]:
     program = Path(sys.argv[0])
     is_ours = program.name == "hpcpipe" or program.parts[-2:] == ("hpcpipe", "__main__.py")
     return tuple(sys.argv[1:]) if is_ours else ()
+
+
+def python_command(site: Site) -> str:
+    """Command that runs Python in a job, for a shell. Raises nothing."""
+    return site.python or shlex.quote(sys.executable)

@@ -1,13 +1,12 @@
 """Writing the sbatch file instead of submitting it: a dry run, or a hand-over."""
 
 import shlex
-import sys
 from pathlib import Path
 
 from hpcpipe.config import ScriptLauncher
 from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
-from hpcpipe.launch.pending import Pending, new_launch, show
+from hpcpipe.launch.pending import Pending, new_launch, python_command, show
 from hpcpipe.launch.slurm import SIGNAL_BEFORE_LIMIT_S, num_workers
 from hpcpipe.manifest.files import replace
 from hpcpipe.manifest.rundir import Launch
@@ -61,6 +60,8 @@ def _text(pending: Pending, launcher: ScriptLauncher, record: Launch) -> str:
         if value is not None
     ]
     # exec makes the worker the batch process itself, so that it gets SLURM's signals.
-    command = [sys.executable, "-m", "hpcpipe", "work", str(run.path), f"--launch={record.number}"]
+    command = ["-m", "hpcpipe", "work", str(run.path), f"--launch={record.number}"]
     lines = ["#!/bin/bash", *flags, "#SBATCH --requeue", "", *site.setup]
-    return "\n".join([*lines, f"cd {shlex.quote(record.cwd)}", f"exec {shlex.join(command)}", ""])
+    folder = f"cd {shlex.quote(record.cwd)}"
+    worker = f"exec {python_command(site)} {shlex.join(command)}"
+    return "\n".join([*lines, folder, worker, ""])

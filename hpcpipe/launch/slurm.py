@@ -18,7 +18,7 @@ from hpcpipe.config import Config, SlurmLauncher
 from hpcpipe.console import plural, say
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
-from hpcpipe.launch.pending import Pending, new_launch, show
+from hpcpipe.launch.pending import Pending, new_launch, python_command, show
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
@@ -109,7 +109,7 @@ def _submit_what_is_allowed(pending: Pending, launcher: SlurmLauncher, number: i
         tasks = [WorkerTask(path, record.number, index) for index in range(number)]
         parameters = worker_parameters(pending.config, launcher)
         try:
-            job = submit(tasks, folder, parameters)
+            job = submit(tasks, folder, parameters, python_command(pending.config.site))
         except (FailedJobError, FailedSubmissionError, ValueError) as error:
             shutil.rmtree(folder)
             for suffix in ("json", "yaml"):
@@ -140,13 +140,14 @@ def refusal(error: Exception) -> str:
     return f"the array was not submitted, nothing is queued: {text}\n{hint}"
 
 
-def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any]) -> str:
+def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str = "") -> str:
     """Submit tasks as one array; a single one as a job of its own.
 
     Args:
         tasks: what is called in the jobs; small, for they are pickled.
         folder: a new folder for pickles and the jobs' output.
         parameters: submitit's.
+        python: command that runs Python in the jobs; empty for this very Python.
 
     Returns:
         Job id of the array.
@@ -161,7 +162,9 @@ def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any]) -> st
     # exec makes the worker the batch process itself, so that it gets the signals.
     with _clean_environment():
         executor = submitit.SlurmExecutor(
-            folder=folder, python=f"exec {shlex.quote(sys.executable)}", max_num_timeout=1_000_000
+            folder=folder,
+            python=f"exec {python or shlex.quote(sys.executable)}",
+            max_num_timeout=1_000_000,
         )
         executor.update_parameters(**parameters)
         with executor.batch():

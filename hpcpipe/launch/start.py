@@ -9,9 +9,11 @@ from hpcpipe.launch import here, local, not_started, script, slurm
 from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
+from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
+from hpcpipe.runtime.code import changes, code_of
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import Observer, exit_code
@@ -59,6 +61,7 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
             new_launch(pending, "here", 0)  # whoever reads the output asks the last launch
         say(f"result     {_result(code)}: nothing left to do")
         return Started(run.path, code)
+    _tell_of_other_code(pending)
     check_space(pending, _num_workers(pending, mode))
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
@@ -71,6 +74,21 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
+
+
+def _tell_of_other_code(pending: Pending) -> None:
+    """Shards that are finished stay as they are, whatever made them; that should be known."""
+    num_done = pending.state.counts()["done"]
+    known = [launch for launch in pending.run.read_launches() if launch.code != Code()]
+    if not num_done or not known:
+        return
+    found = changes(known[-1].code, code_of(type(pending.config.stage)))
+    if found:
+        warn(
+            f"warning: the code changed since launch {known[-1].number}: {'; '.join(found)}. "
+            f"{plural(num_done, 'finished shard')} stay as they are; another run_name or "
+            "stage.output makes all of them anew"
+        )
 
 
 def _num_workers(pending: Pending, mode: Literal["here", "submit"]) -> int:

@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from hpcpipe.config import load
+from hpcpipe.config import Config, load
+from hpcpipe.errors import ConfigError, SetupError
 from hpcpipe.launch.job import own_job
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.signals import StopFlag
@@ -83,7 +85,7 @@ def work(
         HpcPipeError: the worker cannot work.
         OSError: the run directory fails.
     """
-    config = load(run.path, f"launches/{launch.number}.yaml")
+    config = _load(run, launch)
     label = worker_label(launch, index)
     job = own_job(config, launch) if is_batch else None
     queued_again = False
@@ -94,6 +96,20 @@ def work(
         if is_batch and not queued_again:
             await_kill(flag)
     return result
+
+
+def _load(run: RunDir, launch: Launch) -> Config:
+    """Read the launch's config; its stage is imported from where the launch found it."""
+    if launch.code.import_path and launch.code.import_path not in sys.path:
+        sys.path.append(launch.code.import_path)
+    try:
+        return load(run.path, f"launches/{launch.number}.yaml")
+    except ConfigError as error:
+        host, found = socket.gethostname(), launch.code.import_path
+        where = f"; the launch found it in {found}, which must be readable there" if found else ""
+        raise SetupError(
+            f"{error}\n(a worker on {host}, run by {sys.executable} in {os.getcwd()}{where})"
+        ) from error
 
 
 def worker_label(launch: Launch, index: int) -> str:

@@ -29,6 +29,7 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
         restart: how often that job was requeued before.
         launch: number of the launch it belongs to.
         started_at: Unix time in seconds.
+        code: hash of the stage's source as this worker found it.
     """
 
     name: str
@@ -42,15 +43,17 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     restart: int = 0
     launch: int = 0
     started_at: float = 0.0
+    code: str = ""
 
 
-def own_identity(name: str, label: str, launch: int) -> Identity:
+def own_identity(name: str, label: str, launch: int, code: str = "") -> Identity:
     """Describe this process.
 
     Args:
         name: unique worker name.
         label: what people know it by.
         launch: number of the launch it belongs to.
+        code: hash of the stage's source, where known.
 
     Returns:
         The identity.
@@ -71,6 +74,7 @@ def own_identity(name: str, label: str, launch: int) -> Identity:
         restart=int(env.get("SLURM_RESTART_COUNT", "0") or 0),
         launch=launch,
         started_at=time.time(),
+        code=code,
     )
 
 

@@ -24,6 +24,7 @@ import msgspec
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.claims import FAN_OUT
+from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import FOLDER_MODE, fsync_dir, nonce, publish_new, replace, write_new
 
 FORMAT_VERSION = 1
@@ -75,6 +76,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
         pid: process that looks after local workers.
         at: Unix time in seconds.
         command: arguments of the command that started it; none where that was another program.
+        code: what was run.
     """
 
     number: int
@@ -89,6 +91,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     pid: int = 0
     at: float = 0.0
     command: tuple[str, ...] = ()
+    code: Code = Code()
 
 
 class RunDir:

@@ -42,6 +42,7 @@ class Session:
         scratch: Path,
         heartbeat_s: float,
         meter: Meter | None = None,
+        code: str = "",
     ) -> None:
         """Make the worker's files.
 
@@ -52,6 +53,7 @@ class Session:
             scratch: node-local folder to make its scratch folder in.
             heartbeat_s: seconds between beats.
             meter: measures what the worker uses; None for one of nothing given.
+            code: hash of the stage's source, where known.
 
         Raises:
             OSError: the run directory cannot be written.
@@ -59,7 +61,7 @@ class Session:
         """
         self.run = run
         name = f"{label}-{nonce()}"
-        self.identity: Identity = own_identity(name, label, launch)
+        self.identity: Identity = own_identity(name, label, launch, code)
         self.identity_path = run.workers / f"{name}.json"
         self.meter = meter or Meter()
         self.watchdog: Callable[[], None] = lambda: None

@@ -16,6 +16,7 @@ from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.access import check_writable, explaining_moves
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
+from hpcpipe.runtime.code import notes, stage_hash
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
 from hpcpipe.runtime.ending import ending
@@ -93,10 +94,13 @@ def run_worker(
     scratch = scratch_root(config.run.scratch)
     given = given_to_worker(launch, config.resources)
     meter = Meter(given, whole_process=launch.kind != "here")
-    session = Session(run, label, launch.number, scratch, config.run.heartbeat_s, meter)
+    code = stage_hash(type(config.stage))
+    session = Session(run, label, launch.number, scratch, config.run.heartbeat_s, meter, code)
     note = "died"
     try:
         with log_to(run.logs / f"{label}.log", label), explaining_moves(run):
+            for line in notes([launch], [session.identity]):
+                logger.warning("code: %s", line)
             worker = Worker(session, config, launch, index, state, reader, flag, on_event, job)
             result = worker.work()
         note = result.stopped
