@@ -37,6 +37,8 @@ def check(tree):
     for name in ("failures", "launches", "not_started"):
         for item in tree[name]:
             assert list(item) == described(f"`{name}[]`")
+    for launch in tree["launches"]:
+        assert list(launch["code"]) == described("`launches[].code`")
 
 
 @pytest.fixture(autouse=True)
