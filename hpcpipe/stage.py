@@ -100,9 +100,7 @@ class Output(Protocol):
     def copy_range(self, fd: int, offset_bytes: int, num_bytes: int) -> None:
         """Append a byte range of an open local file.
 
-        Raises:
-            BadInputError: the file ends before the range does.
-            OSError: reading or writing failed.
+        Raises BadInputError where the file ends before the range does, and OSError.
         """
 
     def tell(self) -> int:
@@ -128,11 +126,7 @@ class PlanContext(Protocol):
         """
 
     def artifact(self, name: str) -> Path:
-        """Path of a file in the run directory that plan writes and workers read.
-
-        Raises:
-            ConfigError: the name is not a plain file name.
-        """
+        """Path of a file for plan to write. Raises ConfigError for a name that is no file name."""
 
 
 class WorkerContext(Protocol):
@@ -176,10 +170,7 @@ class ShardContext(Protocol):
 
     @property
     def previous_partial(self) -> Path | None:
-        """The `partial` of the newest earlier attempt that saved more than hidden files, if any.
-
-        To be read only: its worker may not be quite dead. Raises OSError.
-        """
+        """What an earlier attempt saved there (hidden files aside), to be read. Raises OSError."""
 
     def output(self, name: str) -> Output:
         """Open a staged output.
@@ -188,7 +179,7 @@ class ShardContext(Protocol):
             name: final path relative to the output folder, forward slashes.
 
         Raises:
-            ConfigError: the name is absolute, leaves the output folder, or was opened already.
+            ConfigError: the name leaves the output folder, or was opened already.
             OSError: it cannot be created.
         """
 
