@@ -9,7 +9,7 @@ from hpcpipe.cli.retry import unknown_shard
 from hpcpipe.cli.verb import run_of, verb_parser
 from hpcpipe.cli.watch import Watcher
 from hpcpipe.errors import ConfigError
-from hpcpipe.manifest.journal import FINALIZE, JournalReader
+from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.history import attempts, speaks_of
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     if args.shard is None:
         lines = logs_text.overview(run, workers, watcher.not_started())
     elif observer.state.block_name(args.shard):
-        events = JournalReader(run.journal).read()
+        events = JournalReader(run.journal, Event).read()
         history = attempts(observer.state, args.shard, events, workers)
         status = observer.state.status(args.shard)
         lines = logs_text.shard(run, args.shard, status, history)

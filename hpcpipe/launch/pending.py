@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from hpcpipe.config import Config, Site
 from hpcpipe.manifest.files import write_new
-from hpcpipe.manifest.journal import JournalReader
+from hpcpipe.manifest.journal import Brief, JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.access import user_name
@@ -31,7 +31,7 @@ class Pending(NamedTuple):
     run: RunDir
     config: Config
     state: RunState
-    reader: JournalReader
+    reader: JournalReader[Brief]
     num_pending: int
 
 

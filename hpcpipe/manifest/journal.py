@@ -8,8 +8,9 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
 
@@ -21,9 +22,11 @@ logger = logging.getLogger(__name__)
 FINALIZE = "@finalize"
 """Shard id and block of the pseudo-shard that `Stage.finalize` runs as."""
 
+_CHUNK_BYTES = 512 << 10
 
-class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """One line of a journal.
+
+class Brief(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a journal line says of the state of shards: an `Event` without its figures.
 
     Attributes:
         event: ``done`` and ``failed`` speak of one shard, ``closed`` and ``lost`` of a block's
@@ -32,11 +35,6 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         shard: shard id; empty for ``closed`` and ``lost``.
         block: block number as text; empty for ``done``, ``failed`` and ``reset``.
         at: Unix time in seconds by the writer's clock; for people, not for decisions.
-        seconds: time the shard took.
-        outputs: finished files (``done``).
-        stats: counters (``done``).
-        num_samples: samples in the shard (``done``); what counts as such is in `Outcome`.
-        bytes_in: bytes of input read for it (``done``).
         error: message (``failed``, and ``closed`` for an error of the environment).
         error_class: name of its class.
         final: True where another try is useless (bad input).
@@ -49,16 +47,29 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     shard: str = ""
     block: str = ""
     at: float = 0.0
-    seconds: float = 0.0
-    outputs: tuple[OutputFile, ...] = ()
-    stats: dict[str, int | float] = {}
-    num_samples: int = 0
-    bytes_in: int = 0
     error: str = ""
     error_class: str = ""
     final: bool = False
     owner: str = ""
     host: str = ""
+
+
+class Event(Brief, frozen=True, omit_defaults=True, gc=False):
+    """One line of a journal.
+
+    Attributes:
+        seconds: time the shard took.
+        outputs: finished files (``done``).
+        stats: counters (``done``).
+        num_samples: samples in the shard (``done``); what counts as such is in `Outcome`.
+        bytes_in: bytes of input read for it (``done``).
+    """
+
+    seconds: float = 0.0
+    outputs: tuple[OutputFile, ...] = ()
+    stats: dict[str, int | float] = {}
+    num_samples: int = 0
+    bytes_in: int = 0
 
 
 class JournalWriter:
@@ -131,24 +142,28 @@ class JournalWriter:
             os.close(fd)
 
 
-class JournalReader:
+Line = TypeVar("Line", bound=Brief)
+
+
+class JournalReader(Generic[Line]):
     """Reads what is new in all journals of a run, as often as it is asked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, line: type[Line]) -> None:
         """Start at the beginning of every journal.
 
         Args:
             folder: ``RUN_DIR/journal``.
+            line: what to read of every line; what is left out costs no time and no memory.
 
         Raises:
             Nothing.
         """
         self._folder = folder
         self._offsets: dict[str, int] = {}
-        self._decoder = msgspec.json.Decoder(Event)
+        self._decoder = msgspec.json.Decoder(line)
         self.read_at = 0.0
 
-    def read(self) -> list[tuple[str, Event]]:
+    def read(self) -> list[tuple[str, Line]]:
         """Read the events since the last call.
 
         Returns:
@@ -157,36 +172,50 @@ class JournalReader:
         Raises:
             OSError: the folder or a journal cannot be read.
         """
-        events: list[tuple[str, Event]] = []
+        return [(worker, event) for worker, events in self.batches() for event in events]
+
+    def batches(self) -> Iterator[tuple[str, list[Line]]]:
+        """Read the events since the last call, some megabytes at a time.
+
+        Yields:
+            Journal name without suffix, and events of it.
+
+        Raises:
+            OSError: the folder or a journal cannot be read.
+        """
         with os.scandir(self._folder) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(".jsonl"))
         for name in names:
-            data = self._new_bytes(name)
-            if data:
-                events.extend(self._decode(name, data))
+            for data in self._new_data(name):
+                yield name.removesuffix(".jsonl"), self._decode(name, data)
         self.read_at = time.monotonic()
-        return events
 
-    def _new_bytes(self, name: str) -> bytes:
-        offset = self._offsets.get(name, 0)
+    def _new_data(self, name: str) -> Iterator[bytes]:
+        """Whole lines, some megabytes at a time."""
+        offset, rest = self._offsets.get(name, 0), b""
         with (self._folder / name).open("rb", buffering=0) as file:
             size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes <= offset:
-                return b""
-            file.seek(offset)
-            data = file.read(size_bytes - offset) or b""
-        data = data[: data.rfind(b"\n") + 1]
-        self._offsets[name] = offset + len(data)
-        return data
+            if size_bytes > offset:
+                file.seek(offset)
+            while offset + len(rest) < size_bytes:
+                piece = file.read(min(_CHUNK_BYTES, size_bytes - offset - len(rest)))
+                if not piece:
+                    return
+                data = rest + piece
+                end = data.rfind(b"\n") + 1
+                rest = data[end:]
+                if end:
+                    yield data[:end]
+                    offset += end
+                    self._offsets[name] = offset
 
-    def _decode(self, name: str, data: bytes) -> list[tuple[str, Event]]:
-        worker = name.removesuffix(".jsonl")
+    def _decode(self, name: str, data: bytes) -> list[Line]:
         try:
-            return [(worker, event) for event in self._decoder.decode_lines(data)]
+            return self._decoder.decode_lines(data)
         except msgspec.DecodeError:
-            return [(worker, event) for event in self._decode_each(name, data)]
+            return self._decode_each(name, data)
 
-    def _decode_each(self, name: str, data: bytes) -> list[Event]:
+    def _decode_each(self, name: str, data: bytes) -> list[Line]:
         events = []
         for line in data.splitlines():
             try:

@@ -10,7 +10,8 @@ import mmap
 import os
 import re
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, count
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from hpcpipe.stage import Shard
 
 MAX_BLOCKS = 100_000
 
-
+_CHUNK_BYTES = 4 << 20
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
@@ -103,6 +104,7 @@ class Plan:
     Attributes:
         ids: shard ids by index.
         sizes: bytes to read per shard, 0 where unknown.
+        index: gives the position of a shard id; None where the plan has no such shard.
         num_blocks: number of blocks.
     """
 
@@ -123,6 +125,7 @@ class Plan:
         self.num_blocks = 0
         self._block_size = block_size
         self._index: dict[str, int] = {}
+        self.index: Callable[[str], int | None] = self._index.get
         self._maps: list[mmap.mmap | bytes] = []
         self._where = array("q")
         self._files = array("H")
@@ -148,30 +151,39 @@ class Plan:
         first = len(self.ids)
         data = _map(path)
         self._maps.append(data)
-        decode = msgspec.json.Decoder(_Head).decode
-        offset = 0
-        try:
-            for line in _lines(data):
-                self._add(decode(line), offset)
-                offset += len(line)
-        except msgspec.DecodeError as error:
-            raise PlanError(f"{path}: damaged at byte {offset}: {error}") from None
+        for offset, chunk in _chunks(data):
+            lines = chunk.splitlines(keepends=True)
+            self._add(_heads(path, offset, chunk, lines), offset, lines)
+        if len(self._index) != len(self.ids):
+            raise PlanError(f"{path}: damaged, an id stands in it twice")
         if len(self.ids) > first:
             self._blocks.append((self.num_blocks, first, len(self.ids)))
             self.num_blocks += -(-(len(self.ids) - first) // self._block_size)
 
-    def _add(self, head: _Head, offset: int) -> None:
+    def _add(self, heads: list[_Head], offset: int, lines: list[bytes]) -> None:
+        """Take in consecutive lines; the first begins at `offset`."""
         file = len(self._maps) - 1
-        index = self._index.setdefault(head.id, len(self.ids))
-        if index == len(self.ids):
-            self.ids.append(head.id)
-            self.sizes.append(head.num_bytes or 0)
-            self._where.append(offset)
-            self._files.append(file)
-        else:
-            self.sizes[index] = head.num_bytes or 0
-            self._where[index] = offset
-            self._files[index] = file
+        *offsets, _ = accumulate(map(len, lines), initial=offset)
+        ids = [head.id for head in heads]
+        if file and not self._index.keys().isdisjoint(ids):
+            new = [n for n, head in enumerate(heads) if not self._replace(head, offsets[n])]
+            heads, offsets = [heads[n] for n in new], [offsets[n] for n in new]
+            ids = [head.id for head in heads]
+        self._index.update(zip(ids, count(len(self.ids))))
+        self.ids += ids
+        self.sizes.fromlist([head.num_bytes or 0 for head in heads])
+        self._where.fromlist(offsets)
+        self._files.extend(array("H", [file]) * len(ids))
+
+    def _replace(self, head: _Head, offset: int) -> bool:
+        """Take a shard's line in a later plan file for the one before; False for a new shard."""
+        index = self._index.get(head.id)
+        if index is None:
+            return False
+        self.sizes[index] = head.num_bytes or 0
+        self._where[index] = offset
+        self._files[index] = len(self._maps) - 1
+        return True
 
     def __len__(self) -> int:
         """Number of shards."""
@@ -197,9 +209,9 @@ class Plan:
         """Decode all shards in order. Raises nothing."""
         return (self.shard(index) for index in range(len(self)))
 
-    def index(self, shard_id: str) -> int | None:
-        """Position of a shard id; None where the plan has no such shard. Raises nothing."""
-        return self._index.get(shard_id)
+    def indexes(self, shard_ids: Iterable[str]) -> list[int | None]:
+        """Positions of shard ids; None where the plan has no such shard. Raises nothing."""
+        return list(map(self.index, shard_ids))
 
     def block_of(self, index: int) -> int:
         """Block that a shard belongs to.
@@ -213,9 +225,35 @@ class Plan:
         Raises:
             IndexError: there is no such position.
         """
-        for first_block, first, end in self._blocks:
-            if first <= index < end:
-                return first_block + (index - first) // self._block_size
+        first_block, first, _ = self._segment(index)
+        return first_block + (index - first) // self._block_size
+
+    def block_sizes(self, indexes: Iterable[int]) -> dict[int, int]:
+        """Sum the bytes to read of some shards by block.
+
+        Args:
+            indexes: positions in ascending order.
+
+        Returns:
+            Bytes by block number; blocks without any of the shards are not in it.
+
+        Raises:
+            IndexError: there is no such position.
+        """
+        size, sizes = self._block_size, self.sizes
+        sums: dict[int, int] = {}
+        first_block = first = end = 0
+        for index in indexes:
+            if index >= end:
+                first_block, first, end = self._segment(index)
+            block = first_block + (index - first) // size
+            sums[block] = sums.get(block, 0) + sizes[index]
+        return sums
+
+    def _segment(self, index: int) -> tuple[int, int, int]:
+        for segment in self._blocks:
+            if segment[1] <= index < segment[2]:
+                return segment
         raise IndexError(index)
 
     def block(self, block: int) -> range:
@@ -244,5 +282,29 @@ def _map(path: Path) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _lines(data: mmap.mmap | bytes) -> Iterator[bytes]:
-    return iter(data.readline, b"") if isinstance(data, mmap.mmap) else iter(())
+def _chunks(data: mmap.mmap | bytes) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, some megabytes at a time, with the offset of the first."""
+    start = 0
+    while start < len(data):
+        end = min(start + _CHUNK_BYTES, len(data))
+        if end < len(data):
+            end = data.find(b"\n", end) + 1 or len(data)
+        yield start, data[start:end]
+        start = end
+
+
+def _heads(path: Path, offset: int, chunk: bytes, lines: list[bytes]) -> list[_Head]:
+    decoder = msgspec.json.Decoder(_Head)
+    try:
+        heads = decoder.decode_lines(chunk)
+    except msgspec.DecodeError:
+        heads = []
+    if len(heads) == len(lines):
+        return heads
+    for line in lines:
+        try:
+            decoder.decode(line)
+        except msgspec.DecodeError as error:
+            raise PlanError(f"{path}: damaged at byte {offset}: {error}") from None
+        offset += len(line)
+    raise PlanError(f"{path}: damaged, a line of it is not one shard")

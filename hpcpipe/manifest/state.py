@@ -3,10 +3,11 @@
 Events may arrive in any order; the state is the same for any order of the same events.
 """
 
+from array import array
 from collections.abc import Iterable
 from typing import Literal
 
-from hpcpipe.manifest.journal import FINALIZE, Event
+from hpcpipe.manifest.journal import FINALIZE, Brief
 from hpcpipe.manifest.plan import Plan
 
 ShardStatus = Literal["done", "pending", "quarantined"]
@@ -29,27 +30,48 @@ class RunState:
         self.plan = plan
         self.max_attempts = max_attempts
         self.max_lost = max_lost
-        self.done: dict[str, int] = {}  # attempt that counts, by shard id
-        self.failures: dict[str, dict[int, Event]] = {}
+        self.failures: dict[str, dict[int, Brief]] = {}
+        self._done = array("i")  # attempt that counts by position in the plan, 0 for none
+        self._num_done = 0
+        self._finalized = 0
+        self._early: list[Brief] = []  # of shards in plan files that were not read yet
         self._lost: dict[str, dict[int, str]] = {}
         self._ended: dict[str, int] = {}
         self._reset: dict[str, int] = {}
+        self._grow()
 
-    def apply(self, events: Iterable[Event]) -> None:
+    def _grow(self) -> None:
+        """Make room for shards that were added to the plan."""
+        num_new = len(self.plan) - len(self._done)
+        if num_new:
+            self._done.frombytes(bytes(num_new * self._done.itemsize))
+            early, self._early = self._early, []
+            self.apply(early)
+
+    def apply(self, events: Iterable[Brief], indexes: Iterable[int | None] | None = None) -> None:
         """Take in events.
 
         Args:
             events: from any journals, in any order; repeated ones change nothing.
+            indexes: positions of their shards in the plan, where somebody has looked them up.
 
         Raises:
             Nothing.
         """
-        for event in events:
+        self._grow()
+        done, through, events = self._done, self._reset, list(events)
+        if indexes is None:
+            indexes = self.plan.indexes([event.shard for event in events])
+        for event, index in zip(events, indexes, strict=True):
             match event.event:
                 case "done":
-                    known = max(self.done.get(event.shard, 0), self._reset.get(event.shard, 0))
-                    if event.attempt > known:
-                        self.done[event.shard] = event.attempt
+                    if through and event.attempt <= through.get(event.shard, 0):
+                        continue
+                    if index is None:
+                        self._finish_other(event)
+                    elif event.attempt > done[index]:
+                        self._num_done += not done[index]
+                        done[index] = event.attempt
                 case "failed":
                     failures = self.failures.setdefault(event.shard, {})
                     if event.attempt not in failures or event.final:
@@ -61,11 +83,28 @@ class RunState:
                     lost[event.attempt] = min(event.host, lost.get(event.attempt, event.host))
                     self._end(event.block, event.attempt)
                 case "reset":
-                    through = max(event.attempt, self._reset.get(event.shard, 0))
-                    self._reset[event.shard] = through
-                    if self.done.get(event.shard, through + 1) <= through:
-                        del self.done[event.shard]
-                    self._end(self.block_name(event.shard), through)
+                    self._forget(event)
+
+    def _finish_other(self, event: Brief) -> None:
+        if event.shard == FINALIZE:
+            self._finalized = max(self._finalized, event.attempt)
+        else:
+            self._early.append(event)
+
+    def _forget(self, event: Brief) -> None:
+        through = max(event.attempt, self._reset.get(event.shard, 0))
+        self._reset[event.shard] = through
+        index = self.plan.index(event.shard)
+        if index is not None:
+            if 0 < self._done[index] <= through:
+                self._done[index] = 0
+                self._num_done -= 1
+        elif event.shard != FINALIZE:
+            self._early.append(event)
+            return
+        elif self._finalized <= through:
+            self._finalized = 0
+        self._end(self.block_name(event.shard), through)
 
     def _end(self, block: str, attempt: int) -> None:
         if attempt > self._ended.get(block, 0):
@@ -104,9 +143,44 @@ class RunState:
 
     def is_done(self, shard_id: str) -> bool:
         """Tell whether a finished attempt counts (none reset since). Raises nothing."""
-        return shard_id in self.done
+        return self.done_attempt(shard_id) > 0
 
-    def failed_attempts(self, shard_id: str) -> list[Event]:
+    @property
+    def num_done(self) -> int:
+        """Number of shards that are done."""
+        self._grow()
+        return self._num_done
+
+    def done_attempt(self, shard_id: str) -> int:
+        """Number of the finished attempt that counts; 0 where there is none. Raises nothing."""
+        self._grow()
+        index = self.plan.index(shard_id)
+        if index is not None:
+            return self._done[index]
+        return self._finalized if shard_id == FINALIZE else 0
+
+    def outdated(self, indexes: "array[int]", attempts: "array[int]") -> list[int]:
+        """Find out which finished attempts do not count, or not any more.
+
+        Args:
+            indexes: positions of shards in the plan.
+            attempts: the finished attempt of each.
+
+        Returns:
+            Positions in these two of the ones that do not count.
+
+        Raises:
+            Nothing.
+        """
+        self._grow()
+        counting = map(self._done.__getitem__, indexes)
+        return [row for row, same in enumerate(map(int.__eq__, attempts, counting)) if not same]
+
+    def retried(self) -> list[str]:
+        """Ids of shards that are done and took more than one attempt. Raises nothing."""
+        return [self.plan.ids[n] for n, attempt in enumerate(self._done) if attempt > 1]
+
+    def failed_attempts(self, shard_id: str) -> list[Brief]:
         """Failures of a shard that count, by attempt. Raises nothing."""
         failures = self.failures.get(shard_id)
         if not failures:
@@ -169,9 +243,29 @@ class RunState:
         Raises:
             Nothing.
         """
-        ids = self.plan.ids if num_shards is None else self.plan.ids[:num_shards]
-        closed = self.quarantined().union(self.done)
-        return [index for index, shard_id in enumerate(ids) if shard_id not in closed]
+        self._grow()
+        closed = set(map(self.plan.index, self.quarantined()))
+        left = [n for n, attempt in enumerate(self._done[:num_shards]) if not attempt]
+        return [index for index in left if index not in closed] if closed else left
+
+    def pending_of(self, block: str) -> list[str]:
+        """Pending shards of a block.
+
+        Args:
+            block: block name.
+
+        Returns:
+            Their ids, in plan order.
+
+        Raises:
+            IndexError: there is no such block.
+        """
+        self._grow()
+        if block == FINALIZE:
+            return [FINALIZE] if self.status(FINALIZE) == "pending" else []
+        done, ids = self._done, self.plan.ids
+        left = [ids[index] for index in self.plan.block(int(block)) if not done[index]]
+        return [shard_id for shard_id in left if self.status(shard_id) == "pending"]
 
     def counts(self, num_shards: int | None = None) -> dict[ShardStatus, int]:
         """Number of shards by state.
@@ -185,11 +279,15 @@ class RunState:
         Raises:
             Nothing.
         """
-        ids = self.plan.ids if num_shards is None else self.plan.ids[:num_shards]
-        num_quarantined = len(self.quarantined().intersection(ids))
-        num_done = sum(map(self.done.__contains__, ids))
+        self._grow()
+        num_all, quarantined = len(self._done), self.quarantined()
+        num_done = self._num_done
+        if num_shards is not None and num_shards < num_all:
+            num_all = num_shards
+            num_done = num_all - self._done[:num_all].count(0)
+            quarantined = quarantined.intersection(self.plan.ids[:num_all])
         return {
             "done": num_done,
-            "pending": len(ids) - num_done - num_quarantined,
-            "quarantined": num_quarantined,
+            "pending": num_all - num_done - len(quarantined),
+            "quarantined": len(quarantined),
         }

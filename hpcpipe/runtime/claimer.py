@@ -14,7 +14,7 @@ import msgspec
 
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.identity import Identity
-from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
+from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.state import RunState
 
@@ -63,7 +63,7 @@ class Claimer:
     def __init__(
         self,
         state: RunState,
-        reader: JournalReader,
+        reader: JournalReader[Brief],
         claims: Claims,
         watch: OwnerWatch,
         waits: Waits,
@@ -125,7 +125,7 @@ class Claimer:
                     yield claim
                 left.append(block)
             self.refresh()
-            blocks = [block for block in left if self._pending(block)] or order()
+            blocks = [block for block in left if self._state.pending_of(block)] or order()
             if blocks and not num_claimed and not self._wait(blocks):
                 return
 
@@ -133,7 +133,7 @@ class Claimer:
         """Read what other workers have written. Raises OSError."""
         self.apply(event for name, event in self._reader.read() if name != self._own_name)
 
-    def apply(self, events: Iterable[Event]) -> None:
+    def apply(self, events: Iterable[Brief]) -> None:
         """Take in events, and hold blocks back that just failed. Raises nothing."""
         now, events = time.monotonic(), list(events)
         if any(event.event == "reset" for event in events):
@@ -166,15 +166,8 @@ class Claimer:
         """
         return any(self._look(block) != "beating" for block in blocks)
 
-    def _pending(self, block: str) -> list[str]:
-        if block == FINALIZE:
-            ids = [FINALIZE]
-        else:
-            ids = [self._state.plan.ids[index] for index in self._state.plan.block(int(block))]
-        return [shard_id for shard_id in ids if self._state.status(shard_id) == "pending"]
-
     def _try(self, block: str) -> Claim | None:
-        pending = self._pending(block)
+        pending = self._state.pending_of(block)
         if not pending or time.monotonic() < self._not_before.get(block, 0.0):
             return None
         attempt = self._state.next_attempt(block)
@@ -188,7 +181,7 @@ class Claimer:
         if attempt > 1:
             # Of the attempt before, its end may have been read earlier than what it finished.
             self.refresh()
-            pending = self._pending(block)
+            pending = self._state.pending_of(block)
         # Each attempt begins at another shard, lest one that kills its worker hold up the others.
         first = (attempt - 1) % max(len(pending), 1)
         return Claim(block, attempt, pending[first:] + pending[:first]) if pending else None
@@ -235,7 +228,9 @@ class Claimer:
         num_lost = num_ended = 0
         for block, attempt in looked_at.items():
             owner = self._owner(block, attempt)
-            is_ended = self._state.next_attempt(block) > attempt or not self._pending(block)
+            is_ended = self._state.next_attempt(block) > attempt or not self._state.pending_of(
+                block
+            )
             num_ended += is_ended
             if owner is None or is_ended or self._has_live_successor(block, attempt):
                 continue

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from hpcpipe.manifest.journal import Event
+from hpcpipe.manifest.journal import Brief
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.tally import Tally
@@ -135,7 +135,7 @@ def _environment(state: RunState, tally: Tally) -> Iterator[_Failure]:
                 yield _environment_failure(shard_id, writer, event)
 
 
-def _environment_failure(shard_id: str, writer: str, event: Event) -> _Failure:
+def _environment_failure(shard_id: str, writer: str, event: Brief) -> _Failure:
     return _Failure(event.error_class, False, shard_id, event.error, event.host, writer)
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-from hpcpipe.manifest.journal import FINALIZE, Event
+from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.claimer import Claimer
 from hpcpipe.runtime.context import FinalizeContext, ShardContext
@@ -69,12 +69,12 @@ class Finish:
 
     def _reset_mismatches(self, ctx: FinalizeContext) -> bool:
         """Reset shards whose files another attempt than the recorded one has written."""
-        retried = [i for i, attempt in self._state.done.items() if attempt > 1 and i != FINALIZE]
+        retried = self._state.retried()
         results = _with_progress(filter(None, map(ctx.result, retried)), ctx)
         bad = {f.shard_id for f in check_outputs(self._folder, results, deep=True)}
         for shard_id in sorted(bad):
             logger.warning("shard %s: its output is not the recorded attempt's", shard_id)
-            attempt = self._state.done[shard_id]
+            attempt = self._state.done_attempt(shard_id)
             self._record(Event(event="reset", attempt=attempt, shard=shard_id))
         return bool(bad)
 

@@ -4,7 +4,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from hpcpipe.manifest.journal import FINALIZE, Event
+from hpcpipe.manifest.journal import FINALIZE, Brief
 from hpcpipe.manifest.state import RunState
 
 
@@ -47,7 +47,7 @@ class Progress:
     ) -> None:
         self._bar.close()
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Brief) -> None:
         """Take in one event.
 
         Args:
@@ -65,7 +65,7 @@ class Progress:
             self._bar.write(f"shard {event.shard} failed: {_error(event)}", file=sys.stderr)
 
 
-def _error(event: Event) -> str:
+def _error(event: Brief) -> str:
     """Class and message; some exceptions have no message."""
     name = event.error_class
     return name if event.error in ("", name) else f"{name}: {event.error}"

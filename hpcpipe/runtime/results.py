@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from hpcpipe.config import Config
 from hpcpipe.formats.remote import filesystem, is_remote
-from hpcpipe.manifest.journal import Event, JournalReader
+from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-def open_state(run: RunDir, config: Config) -> tuple[RunState, JournalReader]:
+def open_state(run: RunDir, config: Config) -> tuple[RunState, JournalReader[Brief]]:
     """Read plan and journals of a run.
 
     Args:
@@ -49,12 +49,12 @@ def open_state(run: RunDir, config: Config) -> tuple[RunState, JournalReader]:
         PlanError: the plan is damaged.
         OSError: a file cannot be read.
     """
-    reader = JournalReader(run.journal)
-    # Before the plan, which then has every shard that the events speak of.
-    events = reader.read()
+    reader = JournalReader(run.journal, Brief)
     plan = Plan(run.path, run.info.block_size)
     state = RunState(plan, config.run.max_attempts, config.run.max_lost)
-    state.apply(event for _, event in events)
+    for _, events in reader.batches():
+        state.apply(events)
+    plan.refresh()  # which now has every shard that the events speak of
     return state, reader
 
 
@@ -72,15 +72,16 @@ def collect_results(run: RunDir, state: RunState) -> dict[str, ShardResult]:
         OSError: a journal cannot be read.
     """
     results = {}
-    for _, event in JournalReader(run.journal).read():
-        if event.event == "done" and counts(state, event):
-            results[event.shard] = ShardResult(event.shard, event.outputs, event.stats)
+    for _, events in JournalReader(run.journal, Event).batches():
+        for event in events:
+            if event.event == "done" and counts(state, event):
+                results[event.shard] = ShardResult(event.shard, event.outputs, event.stats)
     return results
 
 
 def counts(state: RunState, event: Event) -> bool:
     """Whether a ``done`` event is the one that counts for its shard. Raises nothing."""
-    return state.done.get(event.shard) == event.attempt
+    return state.done_attempt(event.shard) == event.attempt
 
 
 def check_outputs(

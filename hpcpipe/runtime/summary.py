@@ -11,8 +11,9 @@ from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState, ShardStatus
 from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
+from hpcpipe.runtime.done_table import Counted, Totals
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
-from hpcpipe.runtime.tally import Tally, Totals
+from hpcpipe.runtime.tally import Tally
 from hpcpipe.runtime.workers import WorkerView, read_workers
 
 Overall = Literal["complete", "running", "queued", "quarantined", "incomplete"]
@@ -101,7 +102,7 @@ class Observer:
         self.options = options
         plan = Plan(run.path, run.info.block_size)
         self.state = RunState(plan, options.max_attempts, options.max_lost)
-        self._reader = JournalReader(run.journal)
+        self._reader = JournalReader(run.journal, Counted)
         self._tally = Tally(self.state)
 
     def refresh(self) -> tuple[int, dict[ShardStatus, int]]:
@@ -114,10 +115,11 @@ class Observer:
         Raises:
             OSError: a journal cannot be read.
         """
-        events = self._reader.read()
-        self.state.plan.refresh()
-        self.state.apply(event for _, event in events)
-        self._tally.add(events)
+        for writer, events in self._reader.batches():
+            indexes = self.state.plan.indexes([event.shard for event in events])
+            self.state.apply(events, indexes)
+            self._tally.add(writer, events, indexes)
+        self.state.plan.refresh()  # which now has every shard that the events speak of
         number = self.state.counts()
         allowed = self.options.max_failed_fraction
         return _code(self.state, number, allowed, has_finalize=self.run.info.has_finalize), number

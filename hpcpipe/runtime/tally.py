@@ -1,34 +1,8 @@
 """Sums over the events of a run, kept up to date as more of them are read."""
 
-import time
-from operator import itemgetter
-from typing import NamedTuple
-
-from hpcpipe.manifest.journal import FINALIZE, Event
+from hpcpipe.manifest.journal import Brief
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.accounting import Rates
-
-RATE_WINDOW_S = 600.0
-_SLACK_S = 60.0
-
-
-class Totals(NamedTuple):
-    """Sums over all finished shards.
-
-    Attributes:
-        stats: counters by name.
-        num_samples: their samples.
-        bytes_in: bytes of input read for them, and for the last step.
-        bytes_out: bytes of all outputs.
-        recent: how fast it went in the last ten minutes of work, by the writers' clocks; zeros
-            where nothing was finished.
-    """
-
-    stats: dict[str, int | float]
-    num_samples: int
-    bytes_in: int
-    bytes_out: int
-    recent: Rates
+from hpcpipe.runtime.done_table import Counted, DoneTable, Totals
 
 
 class Tally:
@@ -51,27 +25,27 @@ class Tally:
             Nothing.
         """
         self._state = state
-        self._done: dict[str, Event] = {}
+        self._table = DoneTable(state)
         self.writers: dict[tuple[str, int], str] = {}
-        self.given_back: dict[str, tuple[str, Event]] = {}
-        self.lost: dict[str, Event] = {}
+        self.given_back: dict[str, tuple[str, Brief]] = {}
+        self.lost: dict[str, Brief] = {}
 
-    def add(self, events: list[tuple[str, Event]]) -> None:
+    def add(self, writer: str, events: list[Counted], indexes: list[int | None]) -> None:
         """Take in events.
 
         Args:
-            events: (journal name, event) pairs, in any order.
+            writer: name of their journal.
+            events: in any order.
+            indexes: positions of their shards in the plan.
 
         Raises:
             Nothing.
         """
-        done = self._done
-        for writer, event in events:
+        self._table.add(events, indexes)
+        for event in events:
             if event.event == "done":
-                before = done.get(event.shard)
-                if before is None or before.attempt < event.attempt:
-                    done[event.shard] = event
-            elif event.event == "failed":
+                continue
+            if event.event == "failed":
                 self.writers[event.shard, event.attempt] = writer
             elif event.event == "closed" and event.error:
                 known = self.given_back.get(event.block)
@@ -89,44 +63,4 @@ class Tally:
         Raises:
             Nothing.
         """
-        counting = self._state.done
-        events = [e for e in self._done.values() if counting.get(e.shard) == e.attempt]
-        return Totals(
-            stats=_sum_stats([event.stats for event in events if event.stats]),
-            num_samples=sum([event.num_samples for event in events]),
-            bytes_in=sum([event.bytes_in for event in events]),
-            bytes_out=_bytes_out(events),
-            recent=_recent([event for event in events if event.shard != FINALIZE]),
-        )
-
-
-def _bytes_out(events: list[Event]) -> int:
-    return sum([file.size_bytes for event in events for file in event.outputs])
-
-
-def _sum_stats(stats: list[dict[str, int | float]]) -> dict[str, int | float]:
-    sums: dict[str, int | float] = {}
-    for name in sorted(set[str]().union(*stats)):
-        try:
-            # Nearly always every shard has every counter, and this takes a tenth of the time.
-            sums[name] = sum(map(itemgetter(name), stats))
-        except KeyError:
-            sums[name] = sum(counters[name] for counters in stats if name in counters)
-    return sums
-
-
-def _recent(events: list[Event]) -> Rates:
-    if not events:
-        return Rates()
-    latest = max([event.at for event in events])
-    recent = [event for event in events if event.at > latest - RATE_WINDOW_S]
-    first = max(min([event.at - event.seconds for event in recent]), latest - RATE_WINDOW_S)
-    span_s = max(latest, min(time.time(), latest + _SLACK_S)) - first
-    if span_s <= 0:
-        return Rates()
-    return Rates(
-        shards_per_s=len(recent) / span_s,
-        samples_per_s=sum([event.num_samples for event in recent]) / span_s,
-        bytes_in_per_s=sum([event.bytes_in for event in recent]) / span_s,
-        bytes_out_per_s=_bytes_out(recent) / span_s,
-    )
+        return self._table.totals()

@@ -40,11 +40,7 @@ class Todo:
         Raises:
             Nothing.
         """
-        plan = self._state.plan
-        sizes: dict[int, int] = {}
-        for index in self._state.pending(self._limit):
-            block = plan.block_of(index)
-            sizes[block] = sizes.get(block, 0) + plan.sizes[index]
+        sizes = self._state.plan.block_sizes(self._state.pending(self._limit))
         largest_first = sorted(sizes, key=lambda block: (-sizes[block], block))
         return stripe([str(block) for block in largest_first], self._index, self._num_workers)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hpcpipe.config import Config
 from hpcpipe.errors import ShardError, TimeLimitError
 from hpcpipe.manifest.claims import Claims
-from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
+from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
@@ -125,7 +125,7 @@ class Worker:
         launch: Launch,
         index: int,
         state: RunState,
-        reader: JournalReader,
+        reader: JournalReader[Brief],
         flag: StopFlag,
         on_event: Callable[[Event], None],
         job: Job | None,

@@ -15,7 +15,7 @@ def done(shard: str, attempt: int = 1) -> Event:
 
 def test_reads_only_what_is_new(tmp_path):
     writer = JournalWriter(tmp_path / "w.jsonl")
-    reader = JournalReader(tmp_path)
+    reader = JournalReader(tmp_path, Event)
     writer.write(done("a"))
     assert reader.read() == [("w", done("a"))]
     assert reader.read() == []
@@ -39,7 +39,7 @@ def test_a_torn_last_line_waits_for_its_end(tmp_path):
     JournalWriter(path).write(done("a"), done("b"))
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
-    reader = JournalReader(tmp_path)
+    reader = JournalReader(tmp_path, Event)
     assert [event.shard for _, event in reader.read()] == ["a"]
     path.write_bytes(whole)
     assert [event.shard for _, event in reader.read()] == ["b"]
@@ -49,7 +49,7 @@ def test_a_damaged_line_is_passed_over_and_named(tmp_path, caplog):
     path = tmp_path / "w.jsonl"
     JournalWriter(path).write(done("a"), done("b"))
     path.write_bytes(b'{"event":"done","att\x00\n' + path.read_bytes())
-    assert [event.shard for _, event in JournalReader(tmp_path).read()] == ["a", "b"]
+    assert [event.shard for _, event in JournalReader(tmp_path, Event).read()] == ["a", "b"]
     assert "damaged line" in caplog.text
     assert str(path) in caplog.text
 
@@ -61,7 +61,7 @@ def test_a_failed_write_leaves_whole_lines_and_is_made_up_for_by_the_next(tmp_pa
     monkeypatch.setattr(os, "write", _Half(real))
     with pytest.raises(OSError, match="No space"):
         writer.write(done("b"))
-    reader = JournalReader(tmp_path)
+    reader = JournalReader(tmp_path, Event)
     assert [event.shard for _, event in reader.read()] == ["a"]
     monkeypatch.setattr(os, "write", real)
     writer.write(done("c"))
@@ -90,7 +90,7 @@ class _Half:
 
 def test_an_interrupt_between_writing_and_counting_costs_no_line(tmp_path, monkeypatch):
     writer = JournalWriter(tmp_path / "w.jsonl")
-    reader = JournalReader(tmp_path)
+    reader = JournalReader(tmp_path, Event)
     for error in (KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")):
         with monkeypatch.context() as patch:
             patch.setattr(os, "fdatasync", raising(error))
@@ -100,7 +100,7 @@ def test_an_interrupt_between_writing_and_counting_costs_no_line(tmp_path, monke
     writer.write(Event("done", 1, shard="last"))
     writer.close()
     assert [event.shard for _, event in reader.read()] == ["last"]
-    shards = [event.shard for _, event in JournalReader(tmp_path).read()]
+    shards = [event.shard for _, event in JournalReader(tmp_path, Event).read()]
     assert shards == ["KeyboardInterrupt", "OSError", "last"]
 
 
@@ -113,4 +113,4 @@ def test_a_torn_tail_that_cannot_be_removed_costs_no_line(tmp_path, monkeypatch)
             with pytest.raises(OSError, match=r"w\.jsonl"):
                 writer.write(done(shard))
     writer.write()
-    assert [event.shard for _, event in JournalReader(tmp_path).read()] == ["a", "b"]
+    assert [event.shard for _, event in JournalReader(tmp_path, Event).read()] == ["a", "b"]

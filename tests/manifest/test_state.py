@@ -53,7 +53,7 @@ def test_everything_is_pending_at_first(plan):
 def test_done_wins_over_failures(plan):
     made = state(plan, failed("a", 1), closed("0", 1), done("a", 2))
     assert made.status("a") == "done"
-    assert made.done["a"] == 2
+    assert made.done_attempt("a") == 2
 
 
 def test_bad_input_is_final_at_once_and_others_after_max_attempts(plan):
@@ -120,5 +120,5 @@ def test_the_order_of_events_does_not_matter(plan, lists):
     for index, shard_id in enumerate(IDS):
         assert straight.status(shard_id) == shuffled.status(shard_id)
         assert straight.next_attempt(str(index)) == shuffled.next_attempt(str(index))
-        assert straight.done.get(shard_id) == shuffled.done.get(shard_id)
+        assert straight.done_attempt(shard_id) == shuffled.done_attempt(shard_id)
     assert straight.pending() == shuffled.pending()

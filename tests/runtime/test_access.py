@@ -10,7 +10,7 @@ import pytest
 
 from hpcpipe.errors import RunMismatchError, SetupError
 from hpcpipe.launch.start import start
-from hpcpipe.manifest.journal import JournalReader
+from hpcpipe.manifest.journal import Event, JournalReader
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import user_name
 from hpcpipe.runtime.find import find_run, list_runs
@@ -81,7 +81,7 @@ def test_an_output_folder_that_may_not_be_written_is_told_before_any_shard(share
         (shared / "out").chmod(0o2755)
     with as_user(BOB), pytest.raises(SetupError, match=r"/out may not be written.*chmod -R g\+rwX"):
         run_here(toy_config(shared, stage__output=str(shared / "out")))
-    assert len(JournalReader(run_dir / "journal").read()) == 1
+    assert len(JournalReader(run_dir / "journal", Event).read()) == 1
 
 
 def test_a_private_run_is_named_as_such_and_passed_over_in_lists(shared):

@@ -7,7 +7,7 @@ import pytest
 from hpcpipe.errors import PlanError, RunMismatchError
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.claims import Claims
-from hpcpipe.manifest.journal import FINALIZE, JournalReader
+from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.runtime import changes
 from hpcpipe.runtime.changes import extend_plan, reset_shards
 from hpcpipe.runtime.results import open_state
@@ -90,7 +90,7 @@ def test_finalize_that_is_claimed_while_shards_are_reset_does_not_count(tmp_path
 
     monkeypatch.setattr(changes, "last_attempts", claimed_meanwhile)
     reset_shards(run, open_state(run, config)[0], ["a"])
-    events = [event for _, event in JournalReader(run.journal).read()]
+    events = [event for _, event in JournalReader(run.journal, Event).read()]
     assert [(event.shard, event.attempt) for event in events] == [("a", 0), (FINALIZE, 1)]
 
 

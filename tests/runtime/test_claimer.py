@@ -83,7 +83,7 @@ def test_what_a_dead_owner_finished_last_is_not_done_again(run, config):
     # It finishes the last shard and ends just when the other one looks at it.
     two.watch.meanwhile = lambda: two.state.is_done("d") or one.journal.write(Event("done", 1, "d"))
     assert two.claim() is None
-    assert [event.event for _, event in JournalReader(run.journal).read()] == ["done"] * 4
+    assert [event.event for _, event in JournalReader(run.journal, Event).read()] == ["done"] * 4
 
 
 def test_what_was_finished_before_the_attempt_is_not_done_again(run, config):

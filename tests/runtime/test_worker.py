@@ -67,7 +67,7 @@ def test_transient_failures_are_tried_again_until_they_work(tmp_path):
         (1, "TransientShardError"),
         (2, "TransientShardError"),
     ]
-    assert state_of(started.run_dir, config).done["a"] == 3
+    assert state_of(started.run_dir, config).done_attempt("a") == 3
 
 
 def test_an_unknown_error_is_tried_max_attempts_times_and_logged_with_its_place(tmp_path):
@@ -191,7 +191,7 @@ def test_a_killed_workers_shard_is_taken_over_at_once_on_the_same_machine(tmp_pa
     assert started.exit_code == 0
     (lost,) = events_of(started.run_dir, "lost")
     assert (lost.attempt, lost.owner.partition("-")[0]) == (1, "here")
-    assert state_of(started.run_dir, config).done["a"] == 2
+    assert state_of(started.run_dir, config).done_attempt("a") == 2
     assert parts_left(tmp_path) == []
 
 

@@ -56,7 +56,7 @@ def state_of(run_dir: Path, config: Config) -> RunState:
 
 def events_of(run_dir: Path, *kinds: str) -> list[Event]:
     """All events of some kinds."""
-    return [e for _, e in JournalReader(run_dir / "journal").read() if e.event in kinds]
+    return [e for _, e in JournalReader(run_dir / "journal", Event).read() if e.event in kinds]
 
 
 def parts_left(folder: Path) -> list[Path]:
