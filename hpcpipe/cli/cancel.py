@@ -5,6 +5,8 @@ import os
 import shutil
 import signal
 
+from hpcpipe.cli import pipeline_verbs
+from hpcpipe.cli.pipelines import named_pipeline
 from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.console import plural
 from hpcpipe.errors import LaunchError
@@ -16,7 +18,7 @@ from hpcpipe.runtime.workers import WorkerView, read_workers
 
 
 def main(argv: list[str]) -> int:
-    """Stop a run's workers, at once or after the shards at hand.
+    """Stop a run's workers, or all jobs of a pipeline, at once or after the shards at hand.
 
     Args:
         argv: arguments after the verb.
@@ -30,10 +32,16 @@ def main(argv: list[str]) -> int:
         SystemExit: the arguments are wrong, or help was asked for.
     """
     args = _parse(argv)
-    run = run_of(args, "cancel")
+    pipeline = named_pipeline(args.run)
+    if pipeline is not None:
+        return pipeline_verbs.cancel(pipeline, lambda run: _stop(run, drain=args.drain))
+    return _stop(run_of(args, "cancel"), drain=args.drain)
+
+
+def _stop(run: RunDir, *, drain: bool) -> int:
     views = read_workers(run, read_options(run).lease_s)
     running = [view for view in views if view.state == "running"]
-    if args.drain:
+    if drain:
         run.ask_to_stop()
         print(f"stopping   {plural(len(running), 'worker')} after the shards at hand")
         print(f"           ({shown(run.stop_file)} is there until the next launch)")
@@ -61,7 +69,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "cancel",
         "Stop a run's workers: SLURM arrays by scancel, workers on this machine by a signal,\n"
         "workers elsewhere by a STOP file in the run directory. Nothing that is finished is\n"
-        "lost; launch the run again to go on.",
+        "lost; launch the run again to go on. RUN may be a pipeline: all its jobs are stopped.",
         "examples:\n"
         "  hpcpipe cancel runs/reshard/first          at once\n"
         "  hpcpipe cancel runs/reshard/first --drain  each worker finishes its shard first\n"

@@ -3,10 +3,13 @@
 import argparse
 import difflib
 
+from hpcpipe.cli import pipeline_verbs
+from hpcpipe.cli.pipelines import named_pipeline
 from hpcpipe.cli.verb import go_on, run_of, verb_parser
 from hpcpipe.console import plural
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
+from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.changes import reset_shards, retake_inputs
 from hpcpipe.runtime.find import read_options
@@ -31,7 +34,21 @@ def main(argv: list[str]) -> int:
         SystemExit: the arguments are wrong, or help was asked for.
     """
     args = _parse(argv)
-    run = run_of(args, "retry")
+    pipeline = named_pipeline(args.run)
+    if pipeline is None:
+        run = run_of(args, "retry")
+        if _retry(run, args):
+            print("\n".join(go_on(run.path, run.read_launches())))
+        return 0
+    if args.all or args.shard:
+        raise ConfigError(
+            f"{args.run} is a pipeline: for --all and --shard name the run of one of its steps: "
+            f"python -m hpcpipe status {args.run}"
+        )
+    return pipeline_verbs.retry(pipeline, lambda run: _retry(run, args))
+
+
+def _retry(run: RunDir, args: argparse.Namespace) -> bool:
     options = read_options(run)
     observer = Observer(run, options)
     observer.refresh()
@@ -40,7 +57,7 @@ def main(argv: list[str]) -> int:
     is_finalize_failed = run.info.has_finalize and state.status(FINALIZE) == "quarantined"
     if not ids and not is_finalize_failed:
         print("no shard is quarantined, nothing to retry")
-        return 0
+        return False
     num_done = sum(map(state.is_done, ids))
     num_changed = retake_inputs(run, state, ids)
     reset_shards(run, state, ids)
@@ -53,9 +70,7 @@ def main(argv: list[str]) -> int:
         print(f"workers    {plural(len(views), 'running worker')} will do them too")
         if at_hand:
             print(f"           {plural(len(at_hand), 'shard')} at hand will be done once more")
-    else:
-        print("\n".join(go_on(run.path, run.read_launches())))
-    return 0
+    return not views
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -63,7 +78,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "retry",
         "Make shards of a run pending again, with all their tries. Their outputs stay until\n"
         "new ones replace them. Nothing is started: launch the run again, or leave it to the\n"
-        "workers that run.",
+        "workers that run. RUN may be a pipeline: the quarantined shards of all its steps.",
         "examples:\n"
         "  hpcpipe retry runs/reshard/first                      those that are quarantined\n"
         "  hpcpipe retry runs/reshard/first --shard part-1/0042  this one, whatever its state\n"

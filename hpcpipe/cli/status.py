@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from hpcpipe.cli import status_json, status_text, text
+from hpcpipe.cli import pipeline_verbs, status_json, status_text, text
+from hpcpipe.cli.pipeline_text import pipeline_list
+from hpcpipe.cli.pipelines import named_pipeline
 from hpcpipe.cli.verb import run_list, run_of, verb_parser
 from hpcpipe.cli.watch import LIVE, Queue, Watcher
 from hpcpipe.runtime.find import read_options
@@ -33,8 +35,11 @@ def main(argv: list[str]) -> int:
     """
     args = _parse(argv)
     if args.run is None:
-        print("\n".join(run_list()))
+        print("\n".join([*run_list(), *pipeline_list()]))
         return 0
+    pipeline = named_pipeline(args.run)
+    if pipeline is not None:
+        return pipeline_verbs.status(pipeline, as_json=args.json, every_s=args.watch)
     run = run_of(args, "status")
     with _without_collection():
         watcher = Watcher(Observer(run, read_options(run)))
@@ -68,7 +73,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser = verb_parser(
         "status",
         "Show how far a run is: shards by state, rate, time left, workers, failures by class\n"
-        "with the log to open. Without RUN, list the newest runs.",
+        "with the log to open. Of a pipeline, show its steps. Without RUN, list the newest runs.",
         "examples:\n"
         "  hpcpipe status                     the newest runs\n"
         "  hpcpipe status runs/reshard/first  one of them\n"

@@ -10,6 +10,7 @@ from hpcpipe.cli import text
 from hpcpipe.compose.conf_files import hidden_main_config
 from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError, HpcPipeError
+from hpcpipe.manifest.pipeline_dir import PipelineDir, is_pipeline_dir
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options
 from hpcpipe.runtime.summary import Observer
@@ -84,6 +85,10 @@ def run_of(args: argparse.Namespace, verb: str) -> RunDir:
     if args.run is None:
         lines = run_list()
         raise ConfigError("\n".join([f"which run? python -m hpcpipe {verb} RUN", *lines]))
+    if is_pipeline_dir(Path(args.run).expanduser()):
+        runs = [step.find_run() for step in PipelineDir(Path(args.run).expanduser()).info.steps]
+        lines = [f"  python -m hpcpipe {verb} {shown(run.path)}" for run in runs if run]
+        raise ConfigError("\n".join([f"{args.run} is a pipeline; name one of its runs:", *lines]))
     return find_run(args.run, runs_folder())
 
 

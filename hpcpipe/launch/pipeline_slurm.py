@@ -135,9 +135,12 @@ class Submission:
     def _withdraw(self, number: int) -> None:
         """Undo half a submission; where SLURM does not answer, the next launch sees to it."""
         job = self._directory.read_job(number)
+        if not job.ids:
+            self._directory.remove_job(job)
+            return
+        # Its number stays taken: the plan job may still write what became of it.
         with contextlib.suppress(LaunchError):
             squeue.cancel(job.ids)
-            self._directory.remove_job(job)
 
 
 def _submit_both(directory: PipelineDir, job: Job, config: Config, launcher: SlurmLauncher) -> Job:

@@ -1,0 +1,108 @@
+"""What `status`, `cancel` and `retry` print of a pipeline."""
+
+import os
+import shlex
+
+from hpcpipe.cli import text
+from hpcpipe.cli.pipelines import LIVE, PipelineView, StepView, list_pipelines
+from hpcpipe.cli.verb import NUM_LISTED, runs_folder, shown
+
+_BAR = 20
+
+
+def lines(view: PipelineView, width: int) -> list[str]:
+    """Show a pipeline: one line a step, and what keeps those that are not on their way.
+
+    Args:
+        view: the pipeline.
+        width: characters a line.
+
+    Returns:
+        The lines.
+
+    Raises:
+        Nothing.
+    """
+    num_complete = sum(step.state == "complete" for step in view.steps)
+    rows = [
+        f"pipeline   {shown(view.pipeline_dir)}",
+        f"state      {view.state}, {num_complete} of {len(view.steps)} steps complete",
+        "",
+        *(text.cut(line, width) for line in text.table([_row(step) for step in view.steps])),
+    ]
+    for step in view.steps:
+        if step.reason:
+            rows += ["", f"{step.name} is not planned", *_indented(step.reason)]
+    return [*rows, "", *_advice(view)]
+
+
+def _row(step: StepView) -> list[str]:
+    if not step.num_shards:
+        after = f"after {', '.join(step.needs)}" if step.needs else ""
+        jobs = f"plan job {step.plan_job}" if step.plan_job and step.state in LIVE else ""
+        return [step.name, step.state, "", after, jobs]
+    counts = ((step.pending, "pending"), (step.quarantined, "quarantined"))
+    rest = "".join(f", {number:,} {state}" for number, state in counts if number)
+    moving = text.rate(step.shards_per_s) if step.shards_per_s else ""
+    if step.eta_s is not None:
+        moving += f", ETA {text.duration(step.eta_s)}"
+    tasks = ", ".join(f"{number:,} {state.lower()}" for state, number in step.jobs.items())
+    return [
+        step.name,
+        step.state,
+        text.bar(step.done, step.num_shards, _BAR),
+        f"{step.done:,} of {step.num_shards:,} done{rest}",
+        moving or tasks,
+    ]
+
+
+def _indented(reason: str) -> list[str]:
+    return [f"  {line}" for line in reason.splitlines()]
+
+
+def _advice(view: PipelineView) -> list[str]:
+    """The commands that go on from here."""
+    open_runs = [step for step in view.steps if step.run_dir and step.state != "complete"]
+    rows = [
+        f"look       python -m hpcpipe status {shown(step.run_dir)}    ({step.name})"
+        for step in open_runs
+    ]
+    if any(step.quarantined for step in view.steps):
+        rows.append(f"retry      python -m hpcpipe retry {shown(view.pipeline_dir)}")
+    if view.state in LIVE:
+        rows.append(f"cancel     python -m hpcpipe cancel {shown(view.pipeline_dir)}")
+    elif view.state != "complete":
+        rows.append(go_on(view))
+    return rows
+
+
+def go_on(view: PipelineView) -> str:
+    """Say how to work on what is left of a pipeline.
+
+    Args:
+        view: the pipeline.
+
+    Returns:
+        A line with the command that launched it last.
+
+    Raises:
+        Nothing.
+    """
+    if not view.command:
+        return "go on      launch it again with the same command"
+    folder = f"cd {shlex.quote(view.cwd)} && " if view.cwd != os.getcwd() else ""
+    return f"go on      {folder}python -m hpcpipe {shlex.join(view.command)}"
+
+
+def pipeline_list() -> list[str]:
+    """Name the newest pipelines.
+
+    Returns:
+        A heading and one line a pipeline; nothing where there are none.
+
+    Raises:
+        OSError: the runs folder cannot be read.
+    """
+    paths = list_pipelines(runs_folder())
+    rows = [f"  {shown(path)}" for path in paths[:NUM_LISTED]]
+    return ["", "pipelines", *rows] if rows else []

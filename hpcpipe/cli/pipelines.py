@@ -1,0 +1,237 @@
+"""Finding the pipeline that somebody means, and looking at all of its steps at once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hpcpipe.cli.verb import runs_folder
+from hpcpipe.cli.watch import QUEUE_TIMEOUT_S
+from hpcpipe.errors import RunMismatchError
+from hpcpipe.launch.squeue import Task, queued_tasks
+from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Step, is_pipeline_dir
+from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime.accounting import Accounting
+from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.summary import Observer
+
+StepState = Literal[
+    "complete", "running", "queued", "quarantined", "incomplete",
+    "planning", "waiting", "not planned",
+]  # fmt: skip
+LIVE = ("running", "queued", "planning", "waiting")
+
+
+class StepView(msgspec.Struct, frozen=True):
+    """One step of a pipeline at one moment.
+
+    Attributes:
+        name: its name.
+        stage: stage name.
+        needs: steps whose output it reads.
+        state: as of a run; ``waiting`` for the steps it needs, ``planning``, or ``not planned``
+            and nothing will do it.
+        reason: why it is not planned.
+        run_dir: its run directory; empty before it is planned.
+        output: its output folder.
+        num_shards: shards in its plan.
+        done: finished ones.
+        pending: ones still to be done.
+        quarantined: ones that failed for good.
+        shards_per_s: rate of a running step.
+        eta_s: seconds to the end of a running step; None where it cannot be told.
+        plan_job: job id of its last plan job; empty where it needed none.
+        jobs: tasks of its arrays in the queue, by their state.
+        accounting: what its workers were given and used; None before it is planned.
+    """
+
+    name: str
+    stage: str
+    needs: tuple[str, ...]
+    state: StepState
+    reason: str
+    run_dir: str
+    output: str
+    num_shards: int = 0
+    done: int = 0
+    pending: int = 0
+    quarantined: int = 0
+    shards_per_s: float = 0.0
+    eta_s: float | None = None
+    plan_job: str = ""
+    jobs: dict[str, int] = {}
+    accounting: Accounting | None = None
+
+
+class PipelineView(msgspec.Struct, frozen=True):
+    """A pipeline at one moment.
+
+    Attributes:
+        pipeline: its name.
+        pipeline_dir: its directory.
+        state: ``complete``; ``running`` or ``queued`` while any step is; else what keeps it.
+        steps: its steps in order.
+        cwd: where it was launched last.
+        command: arguments of the command that launched it last; none where they are not known.
+    """
+
+    pipeline: str
+    pipeline_dir: str
+    state: Literal["complete", "running", "queued", "quarantined", "incomplete"]
+    steps: list[StepView]
+    cwd: str
+    command: tuple[str, ...]
+
+
+def named_pipeline(name: str | None) -> PipelineDir | None:
+    """Find the pipeline that is meant, if it is one.
+
+    Args:
+        name: a pipeline directory, ``NAME``, ``NAME/LABEL`` or the beginning of it, or a label.
+
+    Returns:
+        The pipeline; None where `name` is no pipeline.
+
+    Raises:
+        RunMismatchError: several could be meant, or it is damaged.
+        OSError: a folder cannot be read.
+    """
+    if name is None:
+        return None
+    path = Path(name).expanduser()
+    if is_pipeline_dir(path):
+        return PipelineDir(path)
+    found = [path for path in list_pipelines(runs_folder()) if _is_meant(path, name.rstrip("/"))]
+    if len(found) > 1:
+        lines = [f"{name} could be one of these pipelines; name one of them:"]
+        raise RunMismatchError("\n".join([*lines, *(f"  {path}" for path in found)]))
+    return PipelineDir(found[0]) if found else None
+
+
+def _is_meant(path: Path, name: str) -> bool:
+    pipeline, _, label = name.partition("/")
+    if label:
+        return path.parent.name == pipeline and path.name.startswith(label)
+    return name in (path.parent.name, path.name)
+
+
+def list_pipelines(folder: Path) -> list[Path]:
+    """List the pipeline directories in a folder of runs, the one launched last first.
+
+    Args:
+        folder: the folder; it need not exist.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [path for path in folder.glob("*/*") if is_pipeline_dir(path)]
+    return sorted(found, key=lambda path: (path / "jobs").stat().st_mtime, reverse=True)
+
+
+def look(directory: PipelineDir) -> PipelineView:
+    """Sum a pipeline up, asking its manifests, and SLURM once.
+
+    Args:
+        directory: the pipeline.
+
+    Returns:
+        The view.
+
+    Raises:
+        HpcPipeError: a run is damaged.
+        OSError: a directory cannot be read.
+    """
+    runs = {step.name: step.find_run() for step in directory.info.steps}
+    jobs = directory.read_jobs()
+    launches = {name: run.read_launches() if run else [] for name, run in runs.items()}
+    asked = [launch for some in launches.values() for launch in some]
+    asked += [Launch(0, "slurm", 1, array_job=id, user=job.user) for job in jobs for id in job.ids]
+    tasks = queued_tasks(asked, QUEUE_TIMEOUT_S)
+    views = []
+    for step in directory.info.steps:
+        job = next((job for job in reversed(jobs) if job.step == step.name), None)
+        arrays = {launch.array_job for launch in launches[step.name]}
+        views.append(_look_at(directory, step, runs[step.name], job, arrays, tasks))
+    known = [(job.at, job.cwd, job.command) for job in jobs]
+    known += [(launch.at, launch.cwd, launch.command) for launch in asked if launch.at]
+    _, cwd, command = max(known, default=(0.0, "", ()))
+    return PipelineView(
+        pipeline=directory.info.name,
+        pipeline_dir=str(directory.path),
+        state=_overall([view.state for view in views]),
+        steps=views,
+        cwd=cwd,
+        command=command,
+    )
+
+
+def _look_at(
+    directory: PipelineDir,
+    step: Step,
+    run: RunDir | None,
+    job: Job | None,
+    arrays: set[str],
+    tasks: Sequence[Task] | None,
+) -> StepView:
+    plan_job = job.plan_job if job else ""
+    view = StepView(
+        name=step.name,
+        stage=step.stage,
+        needs=step.needs,
+        state="not planned",
+        reason="",
+        run_dir=str(run.path) if run else "",
+        output=step.output,
+        plan_job=plan_job,
+        jobs=dict(Counter(task.state for task in tasks or () if task.array in arrays)),
+    )
+    if run is not None:
+        view = _with_run(view, run)
+    if view.state not in ("incomplete", "not planned"):
+        return view
+    if view.jobs and run is not None:
+        return msgspec.structs.replace(view, state="queued")
+    if job is None:
+        return view
+    planned = directory.read_plan(job.number)
+    if planned is not None:
+        return msgspec.structs.replace(view, reason=planned.error)
+    plans = None if tasks is None else [t for t in tasks if t.array == plan_job]
+    if plans is None or plans:
+        is_planning = any(task.state == "RUNNING" for task in plans or ())
+        return msgspec.structs.replace(view, state="planning" if is_planning else "waiting")
+    reason = f"its plan job {plan_job} was cancelled, or ended without a word"
+    return msgspec.structs.replace(view, reason=reason)
+
+
+def _with_run(view: StepView, run: RunDir) -> StepView:
+    observer = Observer(run, read_options(run))
+    summary = observer.summarize()
+    return msgspec.structs.replace(
+        view,
+        state=summary.state,
+        num_shards=summary.num_shards,
+        done=summary.done,
+        pending=summary.pending,
+        quarantined=summary.quarantined,
+        shards_per_s=summary.recent.shards_per_s if summary.state == "running" else 0.0,
+        eta_s=summary.eta_s,
+        accounting=summary.accounting,
+    )
+
+
+def _overall(
+    states: list[StepState],
+) -> Literal["complete", "running", "queued", "quarantined", "incomplete"]:
+    if all(state == "complete" for state in states):
+        return "complete"
+    if "running" in states or "planning" in states:
+        return "running"
+    if "queued" in states or "waiting" in states:
+        return "queued"
+    return "quarantined" if "quarantined" in states else "incomplete"
