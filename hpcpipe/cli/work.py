@@ -15,6 +15,7 @@ from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import user_name
+from hpcpipe.runtime.devices import place
 from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.summary import Observer
@@ -75,7 +76,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "--index",
         type=_count,
         metavar="I",
-        help="its number among the workers of the launch; that of the SLURM array task without it",
+        help="its number among the jobs of the launch; that of the SLURM array task without it",
     )
     parser.add_argument(
         "--limit", type=_count, metavar="N", help="work on the first so many shards only"
@@ -138,11 +139,13 @@ def _launch_of(run: RunDir, job: str) -> Launch | None:
 def _new_launch(run: RunDir, kind: str, config: str, job: str, limit: int | None) -> Launch:
     config_text = (run.path / config).read_bytes()
     before = run.read_launches()
+    num_ranks = place().num_ranks
     launch = run.add_launch(
         Launch(
             number=0,
             kind=kind,
-            num_workers=int(os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")),
+            num_workers=int(os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")) * num_ranks,
+            workers_per_job=num_ranks,
             array_job=job,
             limit=limit,
             cwd=os.getcwd(),

@@ -7,13 +7,18 @@ import time
 from pathlib import Path
 
 from hpcpipe.config import Config, SlurmLauncher
+from hpcpipe.launch.parameters import SIGNAL_BEFORE_LIMIT_S
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.deadline import Job
+from hpcpipe.runtime.devices import place
 
 TIMEOUT_S = 60
 _ASK_TIMEOUT_S = 10
 _PAUSES_S = (5.0, 15.0, 0.0)
 _NO_ANSWER = re.compile(r"contact|communicat|timed out|socket|not respond", re.IGNORECASE)
+_QUEUED = re.compile("Job is pending execution")
+"""What is said where another worker of the job has asked before."""
+_LAST_S = 60.0
 _TIME_LEFT = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 
 
@@ -25,18 +30,21 @@ def own_job(config: Config, launch: Launch) -> Job | None:
         launch: the launch.
 
     Returns:
-        The job; None outside SLURM, and where a job has several tasks of which this is not the
-        first: it cannot be run again alone.
+        The job; None outside SLURM.
 
     Raises:
         Nothing.
     """
     name = _name()
-    if not name or launch.kind in ("local", "here") or os.environ.get("SLURM_PROCID", "0") != "0":
+    if not name or launch.kind in ("local", "here"):
         return None
-    # One of several tasks must not end the others early: these wait for the limit's warning.
-    is_alone = int(os.environ.get("SLURM_NTASKS", "1")) == 1
-    return Job(_left_s(name, config, launch) if is_alone else None, lambda: _queue_again(name))
+    left_s = _left_s(name, config, launch)
+    if place().num_ranks == 1:
+        return Job(left_s, lambda: _queue_again(name))
+    # One of several workers must not end the others early: they wait for the limit's warning,
+    # and then leave each other time to come to an end.
+    until = None if left_s is None else time.monotonic() + left_s - _LAST_S
+    return Job(None, lambda: _queue_shared_again(name, until))
 
 
 def _name() -> str:
@@ -88,6 +96,13 @@ def _ask_left_s(name: str) -> float | None:
         return None  # UNLIMITED, or an answer that is none
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def _queue_shared_again(name: str, until: float | None) -> str:
+    if until is not None:
+        time.sleep(min(max(until - time.monotonic(), 0), SIGNAL_BEFORE_LIMIT_S - _LAST_S))
+    refusal = _queue_again(name)
+    return "" if _QUEUED.search(refusal) else refusal
 
 
 def _queue_again(name: str) -> str:

@@ -2,18 +2,19 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hpcpipe.config import LocalLauncher
+from hpcpipe.config import Config, LocalLauncher
 from hpcpipe.console import plural, say, warn
+from hpcpipe.errors import LaunchError
 from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.identity import process_runs
 from hpcpipe.manifest.rundir import Launch
+from hpcpipe.runtime import devices
 from hpcpipe.runtime.progress import Progress
 from hpcpipe.runtime.workers import read_workers
 
@@ -58,17 +59,41 @@ def _submit(pending: Pending, record: Launch) -> list[Any]:
     folder = pending.run.path / "submitit" / str(record.number)
     folder.mkdir(parents=True)
     executor = submitit.LocalExecutor(folder=folder)
+    executor.update_parameters(timeout_min=_YEAR_MIN)
     gpus, num_gpus = _gpus(), pending.config.resources.gpus
     jobs = []
     with _ignore_interrupts():
         for index in range(record.num_workers):
-            parameters: dict[str, Any] = {"timeout_min": _YEAR_MIN}
-            if num_gpus:
-                own = [gpus[(index * num_gpus + n) % len(gpus)] for n in range(num_gpus)]
-                parameters |= {"gpus_per_node": num_gpus, "visible_gpus": own}
-            executor.update_parameters(**parameters)
-            jobs.append(executor.submit(WorkerTask(str(pending.run.path), record.number, index)))
+            own = tuple(gpus[index * num_gpus : (index + 1) * num_gpus])
+            task = WorkerTask(str(pending.run.path), record.number, index, own)
+            jobs.append(executor.submit(task))
     return jobs
+
+
+def check_gpus(config: Config, launcher: LocalLauncher) -> None:
+    """Make sure that every worker can have GPUs of its own, before anything is made.
+
+    Args:
+        config: the config.
+        launcher: how many workers.
+
+    Raises:
+        LaunchError: this machine has too few.
+    """
+    num_gpus = config.resources.gpus
+    num_here = len(_gpus()) if num_gpus else 0
+    if launcher.num_workers * num_gpus > num_here:
+        raise LaunchError(
+            f"launcher.num_workers={launcher.num_workers} with resources.gpus={num_gpus} need "
+            f"{launcher.num_workers * num_gpus} GPUs, and {num_here} are seen on this machine "
+            f"({devices.CUDA}, or nvidia-smi -L): start fewer workers, or give resources.gpus=0"
+        )
+
+
+def _gpus() -> list[str]:
+    """GPUs to share out, as the workers are to name them."""
+    seen = devices.visible()
+    return [str(number) for number in range(devices.count() or 0)] if seen is None else seen
 
 
 @contextmanager
@@ -79,18 +104,6 @@ def _ignore_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _gpus() -> list[int]:
-    """Numbers of the GPUs to share out; [0] where they cannot be counted."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if visible and all(part.strip().isdecimal() for part in visible.split(",")):
-        return [int(part) for part in visible.split(",")]
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
-        return [0]
-    return list(range(len(listed.stdout.splitlines()))) or [0]
 
 
 def _watch(pending: Pending, jobs: list[Any], bar: Progress) -> None:

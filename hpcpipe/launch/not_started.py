@@ -86,15 +86,17 @@ def find_not_started(
         own = {label for label in begun if label.startswith(prefix)}
         if own:
             found.clear()
-        num_missing = launch.num_workers - len(own)
+        per_job = launch.workers_per_job
+        num_missing = launch.num_workers // per_job - len(own)
         if num_missing <= 0 or not (launch.array_job or launch.kind == "local"):
             continue
         num_ended = None
         if tasks is not None and launch.array_job:
             queued = {task.label for task in tasks if task.array == launch.array_job}
-            num_ended = max(num_missing - len(queued - own), 0)
+            num_ended = max(num_missing - len(queued - own), 0) * per_job
         number, job, num_workers = launch.number, launch.array_job, launch.num_workers
         outputs = _outputs(run, launch, own)
+        num_missing *= per_job
         found.append(NotStarted(number, job, num_workers, num_missing, num_ended, outputs))
     return found
 

@@ -43,13 +43,17 @@ def show(path: Path) -> str:
         return str(path)
 
 
-def new_launch(pending: Pending, kind: str, num_workers: int) -> Launch:
+def new_launch(
+    pending: Pending, kind: str, num_workers: int, workers_per_job: int = 1, max_jobs: int = 0
+) -> Launch:
     """Record a launch before anything of it is started, with the config its workers read.
 
     Args:
         pending: the run.
         kind: kind of launch.
         num_workers: workers that will be started.
+        workers_per_job: workers that share a job.
+        max_jobs: jobs of its array that may run at a time; 0 for all.
 
     Returns:
         The launch.
@@ -63,6 +67,8 @@ def new_launch(pending: Pending, kind: str, num_workers: int) -> Launch:
             number=0,
             kind=kind,
             num_workers=num_workers,
+            workers_per_job=workers_per_job,
+            max_jobs=max_jobs,
             limit=config.limit,
             cwd=os.getcwd(),
             user=user_name(),

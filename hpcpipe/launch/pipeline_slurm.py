@@ -22,6 +22,7 @@ from hpcpipe.console import plural, say
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import slurm, squeue
 from hpcpipe.launch import start as runs
+from hpcpipe.launch.parameters import layout, worker_parameters
 from hpcpipe.launch.pending import own_arguments, show
 from hpcpipe.launch.step_task import PlanTask, StepTask
 from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Step
@@ -115,10 +116,11 @@ class Submission:
     def _add(self, step: StepConfig, after: Sequence[str]) -> Job:
         launcher = step.config.launcher
         assert isinstance(launcher, SlurmLauncher)
+        per_job = layout({**step.config.site.slurm, **launcher.slurm}).workers_per_job
         job = Job(
             number=0,
             step=step.name,
-            num_workers=min(launcher.array_size, self._max_array_size),
+            num_workers=min(-(-launcher.array_size // per_job), self._max_array_size),
             after=tuple(after),
             user=user_name(),
             cwd=os.getcwd(),
@@ -151,7 +153,7 @@ def _submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slu
     job = msgspec.structs.replace(job, plan_job=plan_job)
     directory.update_job(job)
     parameters = _with(
-        slurm.worker_parameters(config, launcher),
+        worker_parameters(config, launcher),
         dependency=f"afterok:{plan_job}",
         kill_on_invalid_dep="yes",
     )
@@ -208,8 +210,9 @@ def plan_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:
         mem_gb=resources.mem_gb and min(resources.mem_gb, PLAN_MEM_GB),
         time_min=min(resources.time_min, PLAN_TIME_MIN),
     )
-    plain = dataclasses.replace(launcher, slurm={}, max_parallel=None)
-    parameters = slurm.worker_parameters(dataclasses.replace(config, resources=small), plain)
+    alone = {"tasks_per_node": 1, "nodes": 1}
+    plain = dataclasses.replace(launcher, slurm=alone, max_parallel=None)
+    parameters = worker_parameters(dataclasses.replace(config, resources=small), plain)
     return {**parameters, "job_name": f"hpcpipe-plan-{config.stage_name}-{config.run_name}"}
 
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 
-from hpcpipe.config import Config, SlurmLauncher
+from hpcpipe.config import SlurmLauncher
 from hpcpipe.console import plural, say
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
+from hpcpipe.launch.arrays import Array, num_live_workers, num_running_at_most, plan_arrays
+from hpcpipe.launch.parameters import layout, worker_parameters
 from hpcpipe.launch.pending import Pending, new_launch, python_command, show
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.rundir import Launch
@@ -26,7 +28,6 @@ from hpcpipe.runtime.summary import exit_code
 
 logger = logging.getLogger(__name__)
 
-SIGNAL_BEFORE_LIMIT_S = 120
 POLL_S = 1.0
 QUEUE_POLL_S = 10.0
 TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")
@@ -64,20 +65,30 @@ def launch(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> No
         max_array_size: largest number of tasks in one array.
 
     Raises:
+        ConfigError: the options for submitit contradict each other.
         LaunchError: sbatch refused; its words are in the message, and nothing is queued.
         OSError: the run directory cannot be written.
     """
     run = pending.run
-    arrays = [old.array_job for old in run.read_launches() if old.array_job]
-    num_live = squeue.num_live_tasks(arrays)
+    parameters = worker_parameters(pending.config, launcher)
+    per_job = layout(parameters).workers_per_job
+    launches = run.read_launches()
+    live = squeue.live_tasks([old.array_job for old in launches if old.array_job])
+    num_live = num_live_workers(launches, live)
     wanted = num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
-    num_missing = min(wanted - num_live, max_array_size)
-    if num_missing <= 0:
-        say(f"workers    {num_live} are queued or running already, none were added")
+    missing, max_jobs, why = -(-(wanted - num_live) // per_job), None, ""
+    if launcher.max_parallel is not None:
+        at_most = num_running_at_most(launches, live)
+        max_jobs = (launcher.max_parallel - at_most) // per_job
+        if max_jobs < 1 and num_live:
+            missing = 0
+            why = f": {at_most} of them may run at a time (launcher.max_parallel)"
+        max_jobs = max(max_jobs, 1)
+    if missing <= 0:
+        say(f"workers    {num_live} are queued or running already, none were added{why}")
     else:
-        record = _submit_what_is_allowed(pending, launcher, num_missing)
-        added = f" (beside {num_live} that are queued or running)" if num_live else ""
-        say(f"array      {record.array_job}, {plural(record.num_workers, 'worker')}{added}")
+        arrays = plan_arrays(missing, max_array_size, max_jobs)
+        _submit_arrays(pending, parameters, arrays, num_live)
     say(f"status     python -m hpcpipe status {show(run.path)}")
     say(f"cancel     python -m hpcpipe cancel {show(run.path)}")
 
@@ -99,15 +110,35 @@ def num_workers(pending: Pending, array_size: int, min_shards_per_worker: int) -
     return max(1, min(array_size, -(-pending.num_pending // min_shards_per_worker)))
 
 
-def _submit_what_is_allowed(pending: Pending, launcher: SlurmLauncher, number: int) -> Launch:
+def _submit_arrays(
+    pending: Pending, parameters: dict[str, Any], arrays: list[Array], num_live: int
+) -> None:
+    """Submit arrays until one is refused or cut down, for the cluster takes no more then."""
+    for number, array in enumerate(arrays):
+        try:
+            record = _submit_what_is_allowed(pending, parameters, array)
+        except LaunchError as error:
+            if not number or not TOO_MANY.search(str(error)):
+                raise
+            return
+        added = f" (beside {num_live} that are queued or running)" if num_live else ""
+        say(f"array      {record.array_job}, {plural(record.num_workers, 'worker')}{added}")
+        num_live += record.num_workers
+        if record.num_workers < array.num_jobs * record.workers_per_job:
+            return
+
+
+def _submit_what_is_allowed(pending: Pending, parameters: dict[str, Any], array: Array) -> Launch:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
+    number, per_job = array.num_jobs, layout(parameters).workers_per_job
+    if array.max_jobs:
+        parameters = {**parameters, "array_parallelism": array.max_jobs}
     while True:
-        record = new_launch(pending, "slurm", number)
+        record = new_launch(pending, "slurm", number * per_job, per_job, array.max_jobs or 0)
         folder = pending.run.path / "submitit" / str(record.number)
         path = str(pending.run.path)
         tasks = [WorkerTask(path, record.number, index) for index in range(number)]
-        parameters = worker_parameters(pending.config, launcher)
         try:
             job = submit(tasks, folder, parameters, python_command(pending.config.site))
         except (FailedJobError, FailedSubmissionError, ValueError) as error:
@@ -160,56 +191,17 @@ def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], pytho
 
     folder.mkdir(parents=True)
     # exec makes the worker the batch process itself, so that it gets the signals.
+    start = "" if parameters.get("use_srun", True) else "exec "
     with _clean_environment():
         executor = submitit.SlurmExecutor(
             folder=folder,
-            python=f"exec {python or shlex.quote(sys.executable)}",
+            python=f"{start}{python or shlex.quote(sys.executable)}",
             max_num_timeout=1_000_000,
         )
         executor.update_parameters(**parameters)
         with executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     return str(jobs[0].job_id).partition("_")[0]
-
-
-def worker_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:
-    """Parameters for submitit; the user's own pass through untouched, None removes one.
-
-    Args:
-        config: the run's config.
-        launcher: how many workers, and options for submitit.
-
-    Returns:
-        The parameters of a worker's job.
-
-    Raises:
-        Nothing.
-    """
-    resources, site = config.resources, config.site
-    own = {**site.slurm, **launcher.slurm}
-    own_additional = own.pop("additional_parameters", None) or {}
-    parameters: dict[str, Any] = {
-        "job_name": f"hpcpipe-{config.stage_name}-{config.run_name}",
-        "time": resources.time_min,
-        "cpus_per_task": resources.cpus,
-        "gpus_per_node": resources.gpus or None,
-        "mem": f"{int(resources.mem_gb * 1024)}MB" if resources.mem_gb else None,
-        "partition": site.partition,
-        "account": site.account,
-        "qos": site.qos,
-        "setup": site.setup or None,
-        "array_parallelism": launcher.max_parallel or 1_000_000,
-        "use_srun": False,
-        "stderr_to_stdout": True,
-        "wckey": None,  # submitit's own default, which some sites refuse
-        **own,
-    }
-    additional = {
-        "requeue": True,
-        "signal": f"B:USR2@{SIGNAL_BEFORE_LIMIT_S}",
-        **own_additional,
-    }
-    return {**parameters, "additional_parameters": additional}
 
 
 @contextlib.contextmanager

@@ -50,6 +50,8 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     max_array_size = 0
     if mode == "submit" and isinstance(config.launcher, SlurmLauncher):
         max_array_size = slurm.check_available()
+    if mode == "submit" and isinstance(config.launcher, LocalLauncher):
+        local.check_gpus(config, config.launcher)
     run, how = prepare(config)
     check_writable(run)
     state, reader = open_state(run, config)

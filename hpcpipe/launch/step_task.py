@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from hpcpipe.config import load
+from hpcpipe.config import SlurmLauncher, load
 from hpcpipe.console import say, warn
 from hpcpipe.errors import HpcPipeError, LaunchError, SetupError
+from hpcpipe.launch.parameters import layout
 from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
@@ -160,7 +161,11 @@ def _with_array(directory: PipelineDir, number: int) -> Job:
 
 
 def _launch(pending: Pending, job: Job) -> Launch:
-    launch = new_launch(pending, "slurm", job.num_workers)
+    launcher = pending.config.launcher
+    assert isinstance(launcher, SlurmLauncher)
+    per_job = layout({**pending.config.site.slurm, **launcher.slurm}).workers_per_job
+    max_jobs = max(launcher.max_parallel // per_job, 1) if launcher.max_parallel else 0
+    launch = new_launch(pending, "slurm", job.num_workers * per_job, per_job, max_jobs)
     launch = msgspec.structs.replace(
         launch, array_job=job.array_job, cwd=job.cwd, command=job.command
     )

@@ -13,6 +13,8 @@ from hpcpipe.config import Config, load
 from hpcpipe.errors import ConfigError, SetupError
 from hpcpipe.launch.job import own_job
 from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime import devices
+from hpcpipe.runtime.find import read_resources
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.worker import WorkerResult, run_worker
 
@@ -23,15 +25,16 @@ EXIT_STOPPED = 4
 
 
 class WorkerTask:
-    """One worker of a launch; small enough to be pickled by submitit without any data."""
+    """One job of a launch; small enough to be pickled by submitit without any data."""
 
-    def __init__(self, run_dir: str, launch: int, index: int) -> None:
-        """Name the worker.
+    def __init__(self, run_dir: str, launch: int, index: int, gpus: tuple[str, ...] = ()) -> None:
+        """Name the worker, or the workers that share a job.
 
         Args:
             run_dir: the run directory.
             launch: number of the launch.
-            index: the worker's index in it.
+            index: the job's index in it.
+            gpus: the GPUs it may see, where SLURM does not say so.
 
         Raises:
             Nothing.
@@ -39,6 +42,7 @@ class WorkerTask:
         self.run_dir = run_dir
         self.launch = launch
         self.index = index
+        self.gpus = gpus
 
     def __call__(self) -> str:
         """Work, then end as the scheduler wants it.
@@ -49,6 +53,8 @@ class WorkerTask:
         Raises:
             HpcPipeError: the worker cannot work.
         """
+        if self.gpus:
+            devices.show_only(list(self.gpus))
         run = RunDir(Path(self.run_dir))
         launch = run.read_launch(self.launch)
         flag = StopFlag(run.stop_file)
@@ -74,7 +80,7 @@ def work(
     Args:
         run: the run directory.
         launch: the launch.
-        index: the worker's index in it.
+        index: index of its job in it.
         flag: tells it to stop.
         is_batch: this process is the scheduler's to end and to run again.
 
@@ -85,8 +91,12 @@ def work(
         HpcPipeError: the worker cannot work.
         OSError: the run directory fails.
     """
+    where = devices.place()
+    # Before the stage's module is imported, and torch with it.
+    devices.take_share(read_resources(run, f"launches/{launch.number}.yaml").gpus, where)
     config = _load(run, launch)
     label = worker_label(launch, index)
+    index = index * where.num_ranks + where.rank
     job = own_job(config, launch) if is_batch else None
     queued_again = False
     try:
@@ -117,10 +127,10 @@ def worker_label(launch: Launch, index: int) -> str:
 
     Args:
         launch: its launch.
-        index: its index in it.
+        index: index of its job in it.
 
     Returns:
-        ``ARRAY_TASK``, with ``.PROCID`` in jobs of several tasks and ``rN`` after N requeues, on
+        ``ARRAY_TASK``, with ``.PROCID`` in jobs of several workers and ``rN`` after N requeues, on
         SLURM; ``local-LAUNCH-INDEX`` and the like elsewhere.
 
     Raises:
@@ -131,8 +141,9 @@ def worker_label(launch: Launch, index: int) -> str:
     if not job or launch.kind in ("local", "here"):
         return f"{launch.kind}-{launch.number}-{index}"
     label = f"{job}_{env.get('SLURM_ARRAY_TASK_ID', index)}"
-    if int(env.get("SLURM_NTASKS", "1")) > 1:
-        label += f".{env.get('SLURM_PROCID', '0')}"
+    where = devices.place()
+    if where.num_ranks > 1:
+        label += f".{where.rank}"
     restart = env.get("SLURM_RESTART_COUNT", "0")
     return label if restart == "0" else f"{label}r{restart}"
 

@@ -69,6 +69,8 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
         num_workers: workers started by it.
         first_index: index of its first worker among all workers of the run.
         array_job: SLURM array job id, once known.
+        workers_per_job: workers that share one task of the array.
+        max_jobs: tasks of the array that may run at a time; 0 for all.
         limit: only so many shards from the plan's start.
         cwd: where it was started.
         user: who started it.
@@ -84,6 +86,8 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     num_workers: int
     first_index: int = 0
     array_job: str = ""
+    workers_per_job: int = 1
+    max_jobs: int = 0
     limit: int | None = None
     cwd: str = ""
     user: str = ""

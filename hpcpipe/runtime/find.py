@@ -3,14 +3,17 @@
 import difflib
 import os
 from pathlib import Path
+from typing import TypeVar
 
-from hpcpipe.config import RunOptions, load
+from hpcpipe.config import Resources, RunOptions, load
 from hpcpipe.config.convert import build
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
 from hpcpipe.runtime.access import owner_of
+
+T = TypeVar("T")
 
 
 def list_runs(folder: Path) -> list[Path]:
@@ -162,13 +165,37 @@ def read_options(run: RunDir) -> RunOptions:
         ConfigError: the stored configuration is damaged.
         OSError: it cannot be read.
     """
+    name = config_name(run)
+    return _read_section(run, name, RunOptions, "run") or load(run.path, name).run
+
+
+def read_resources(run: RunDir, name: str) -> Resources:
+    """Read what one worker needs, if possible without importing its stage.
+
+    Args:
+        run: the run.
+        name: a stored configuration in it.
+
+    Returns:
+        The resources.
+
+    Raises:
+        ConfigError: the stored configuration is damaged.
+        OSError: it cannot be read.
+    """
+    return _read_section(run, name, Resources, "resources") or load(run.path, name).resources
+
+
+def _read_section(run: RunDir, name: str, cls: type[T], key: str) -> T | None:
+    """A section of a stored configuration; None where that has to be read in full.
+
+    Values from the environment, for one: the long way resolves them or says what is wrong.
+    """
     import yaml
 
-    name = config_name(run)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         tree = yaml.load((run.path / name).read_bytes(), Loader=loader)
-        return build(RunOptions, tree["run"], "run")
+        return build(cls, tree[key], key)
     except (ConfigError, yaml.YAMLError, TypeError, KeyError):
-        # Values from the environment, for one: the long way resolves them or says what is wrong.
-        return load(run.path, name).run
+        return None

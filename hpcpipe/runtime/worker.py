@@ -13,6 +13,7 @@ from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime import devices
 from hpcpipe.runtime.access import check_writable, explaining_moves
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
@@ -203,7 +204,9 @@ class Worker:
                 return
 
     def _device(self) -> str:
-        return "cuda" if self._config.resources.gpus else "cpu"
+        num_gpus = self._config.resources.gpus
+        devices.check(num_gpus)
+        return "cuda" if num_gpus else "cpu"
 
     def _record(self, event: Event) -> None:
         self._session.record(event)
