@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 from hpcpipe.config import Config, SlurmLauncher
-from hpcpipe.launch.parameters import SIGNAL_BEFORE_LIMIT_S
 from hpcpipe.manifest.rundir import Launch
-from hpcpipe.runtime.deadline import Job
+from hpcpipe.runtime.deadline import LAST_MINUTES_S, Job
 from hpcpipe.runtime.devices import place
 
 TIMEOUT_S = 60
@@ -99,8 +98,9 @@ def _ask_left_s(name: str) -> float | None:
 
 
 def _queue_shared_again(name: str, until: float | None) -> str:
-    if until is not None:
-        time.sleep(min(max(until - time.monotonic(), 0), SIGNAL_BEFORE_LIMIT_S - _LAST_S))
+    pause_s = 0.0 if until is None else until - time.monotonic()
+    if 0 < pause_s <= LAST_MINUTES_S - _LAST_S:  # else somebody sent the warning, not the limit
+        time.sleep(pause_s)
     refusal = _queue_again(name)
     return "" if _QUEUED.search(refusal) else refusal
 

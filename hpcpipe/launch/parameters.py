@@ -41,7 +41,7 @@ def layout(options: Mapping[str, Any]) -> Layout:
     Raises:
         ConfigError: a number is none.
     """
-    tasks = options.get("tasks_per_node") or options.get("ntasks_per_node") or 1
+    tasks = options.get("ntasks_per_node") or options.get("tasks_per_node") or 1
     nodes = options.get("nodes") or 1
     for name, value in (("tasks_per_node", tasks), ("nodes", nodes)):
         if not isinstance(value, int) or value < 1:
@@ -65,6 +65,8 @@ def worker_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]
     resources, site = config.resources, config.site
     options = {**site.slurm, **launcher.slurm}
     additional = options.pop("additional_parameters", None) or {}
+    if "tasks_per_node" in options:
+        options["ntasks_per_node"] = options.pop("tasks_per_node")
     shape = layout(options)
     use_srun = options.setdefault("use_srun", shape.workers_per_job > 1)
     if shape.workers_per_job > 1 and not use_srun:

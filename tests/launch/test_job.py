@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -103,16 +104,29 @@ def test_a_queue_that_is_not_there_or_hangs_is_no_limit(tmp_path, monkeypatch, t
     assert made(tmp_path, "work").queue_again() == "there is no scontrol on this node"
 
 
-def test_one_of_several_tasks_waits_for_the_warning_and_the_first_asks_for_all(
+def test_workers_of_one_job_wait_for_the_warning_and_any_may_ask_for_all(
     tmp_path, monkeypatch, tools
 ):
+    array_task(monkeypatch, SLURM_STEP_NUM_TASKS="4", SLURM_PROCID="2")
+    one = made(tmp_path)
+    assert one.left_s is None
     tools("scontrol", "")
-    array_task(monkeypatch, SLURM_NTASKS="4", SLURM_PROCID="0")
-    first = made(tmp_path)
-    assert first.left_s is None
-    assert first.queue_again() == ""
-    monkeypatch.setenv("SLURM_PROCID", "1")
-    assert made(tmp_path) is None
+    assert one.queue_again() == ""
+    tools("scontrol", "echo 'Job is pending execution for job 41' >&2; exit 1")
+    assert one.queue_again() == ""
+    tools("scontrol", "echo 'Access/permission denied' >&2; exit 1")
+    assert one.queue_again() == "Access/permission denied"
+
+
+def test_workers_of_one_job_leave_each_other_time_before_the_limit(tmp_path, monkeypatch, tools):
+    array_task(monkeypatch, SLURM_STEP_NUM_TASKS="4")
+    monkeypatch.setattr(job, "_LAST_S", 99.6)
+    monkeypatch.setenv("SLURM_JOB_START_TIME", "1000")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(1000 + int(job._age_s()) + 101))
+    began = time.monotonic()
+    tools("scontrol", "")
+    assert made(tmp_path).queue_again() == ""
+    assert time.monotonic() - began >= 0.3
 
 
 def test_a_refusal_is_told_at_once_and_a_silent_controller_asked_three_times(

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hpcpipe.errors import LaunchError
 from hpcpipe.launch.start import start
 from hpcpipe.manifest.identity import Identity
 from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_inputs
@@ -15,8 +16,8 @@ from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_i
 ROOT = Path(__file__).parents[2]
 
 
-def local(folder, **values):
-    return toy_config(folder, launcher="local", **values)
+def local(folder, name="toy", **values):
+    return toy_config(folder, name, launcher="local", **values)
 
 
 def wait_for(condition, seconds=60):
@@ -136,3 +137,19 @@ def test_workers_that_cannot_set_up_say_so_once_each_and_take_nothing(tmp_path, 
     assert started.exit_code == 4
     assert "SetupError: the model is missing" in capsys.readouterr().err
     assert events_of(started.run_dir, "done", "failed", "closed") == []
+
+
+def test_every_worker_has_gpus_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7a,5")
+    write_inputs(tmp_path, a="slow 3", b="slow 3")
+    started = start(local(tmp_path, "placed", resources__gpus=1), "submit")
+    said = [(started.run_dir / "out" / f"{name}.out").read_text() for name in "ab"]
+    assert sorted(said) == ["cuda 4 SLOW 3", "cuda MIG-7a SLOW 3"]
+
+
+def test_more_workers_than_gpus_are_refused_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    write_inputs(tmp_path, a="x")
+    with pytest.raises(LaunchError, match=r"num_workers=2 with resources.gpus=2 need 4 GPUs"):
+        start(local(tmp_path, resources__gpus=2), "submit")
+    assert list(tmp_path.iterdir()) == [tmp_path / "in"]

@@ -129,6 +129,7 @@ AccountingStoragePort={dbd_port}
 # with a munge socket of one's own this must name it, or sacctmgr hangs
 AccountingStoragePass={self.munge_socket}
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=associations,limits
 """
 
     def _nodes(self, ports: list[int]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import Cluster
+from tests.slurm.user import User
 
 
 @contextmanager
@@ -43,3 +44,9 @@ def short_folder() -> Iterator[Path]:
     """An empty folder whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="hpcpipe-", dir="/tmp") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def plain_user(slurm: Cluster, tmp_path: Path) -> User:
+    """Somebody on the cluster with accounting, in an empty folder."""
+    return User(slurm, tmp_path)

@@ -132,6 +132,10 @@ class Daemons:
         self.env["MYSQL_UNIX_PORT"] = str(mysql_socket)
         self._spawn("slurmdbd", ["slurmdbd", "-D"])
         self._wait("slurmdbd", ["sacctmgr", "-n", "show", "cluster"])
+        # limits are enforced, and so everybody needs an association
+        user = ["user", user_name(), "account=hpcpipe", "DefaultAccount=hpcpipe"]
+        for thing in (["cluster", "hpcpipe"], ["account", "hpcpipe"], user):
+            self._answers(["sacctmgr", "-i", "add", *thing])
 
     def _spawn(self, name: str, command: list[str]) -> None:
         with (self.config.folder / "log" / f"{name}.out").open("ab") as log:

@@ -5,76 +5,22 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from hpcpipe.manifest.identity import Identity
 from tests.data.make_shards import make_edits, make_shards, read_shard
-from tests.slurm.cluster import Cluster
+from tests.slurm.user import ROOT, SMALL, TOYS, User, alive, field, run_dir, wait_until
 from tests.toys.runs import events_of, parts_left, write_inputs
 
 pytestmark = pytest.mark.slurm
-
-ROOT = Path(__file__).parents[2]
-TOYS = ROOT / "tests" / "toys" / "conf"
-SMALL = ("resources.cpus=1", "resources.mem_gb=0.5", "run.heartbeat_s=1", f"paths.code={ROOT}")
-
-
-class User:
-    """Somebody with a shell on the login node of a cluster."""
-
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
-        self.env = {**cluster.env, "HPCPIPE_CONF": str(TOYS), "HPCPIPE_RUNS": str(folder / "runs")}
-
-    def hpcpipe(self, *args: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "hpcpipe", *args],
-            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=timeout_s,
-        )  # fmt: skip
-
-    def ok(self, *args: str) -> str:
-        done = self.hpcpipe(*args)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-
-def field(stdout: str, name: str) -> str:
-    """Value of a line of what a launch prints."""
-    return next(line for line in stdout.splitlines() if line.startswith(name)).split()[1].strip(",")
-
-
-def run_dir(user: User, stdout: str) -> Path:
-    return user.folder / field(stdout, "run")
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
-def alive(path: Path) -> list[int]:
-    identities = [
-        msgspec.json.decode(p.read_bytes(), type=Identity) for p in path.glob("workers/*.json")
-    ]
-    return [i.pid for i in identities if Path(f"/proc/{i.pid}").exists()]
 
 
 @pytest.fixture(params=["accounting", "no accounting"])
 def user(request, tmp_path):
     name = "slurm" if request.param == "accounting" else "slurm_no_accounting"
     return User(request.getfixturevalue(name), tmp_path)
-
-
-@pytest.fixture
-def plain_user(slurm, tmp_path):
-    return User(slurm, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +135,6 @@ def test_launching_again_adds_only_the_workers_that_are_missing(plain_user):
     assert "1 worker (beside 2 that are queued or running)" in more
     assert sorted(e.shard for e in events_of(path, "done")) == [f"s{n:02d}" for n in range(12)]
     assert len(list((path / "journal").iterdir())) == 3
-
-
-def test_no_more_workers_than_the_cluster_takes_in_one_array(slurm_no_accounting, tmp_path):
-    user = User(slurm_no_accounting, tmp_path)
-    write_inputs(tmp_path, **{f"s{n:02d}": "x" for n in range(40)})
-    stdout = user.ok("stage=toy", f"stage.input={tmp_path}/in", *SMALL, "wait=true", "-m")
-    assert "16 workers" in stdout
-    assert len(events_of(run_dir(user, stdout), "done")) == 40
 
 
 def test_what_sbatch_refuses_is_told_in_its_words_and_leaves_nothing_queued(plain_user):

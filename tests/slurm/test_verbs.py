@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hpcpipe.manifest.rundir import RunDir
-from tests.slurm.test_run import ROOT, SMALL, User, alive, field, wait_until
+from tests.slurm.user import ROOT, SMALL, User, alive, field, wait_until
 from tests.toys.runs import events_of, write_inputs
 
 pytestmark = pytest.mark.slurm

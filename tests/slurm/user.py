@@ -1,0 +1,57 @@
+"""Somebody who types commands on a cluster of the tests, and what they see."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from hpcpipe.manifest.identity import Identity
+from tests.slurm.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+TOYS = ROOT / "tests" / "toys" / "conf"
+SMALL = ("resources.cpus=1", "resources.mem_gb=0.5", "run.heartbeat_s=1", f"paths.code={ROOT}")
+
+
+class User:
+    """Somebody with a shell on the login node of a cluster."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.env = {**cluster.env, "HPCPIPE_CONF": str(TOYS), "HPCPIPE_RUNS": str(folder / "runs")}
+
+    def hpcpipe(self, *args: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "hpcpipe", *args],
+            cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=timeout_s,
+        )  # fmt: skip
+
+    def ok(self, *args: str) -> str:
+        done = self.hpcpipe(*args)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+def field(stdout: str, name: str) -> str:
+    """Value of a line of what a launch prints."""
+    return next(line for line in stdout.splitlines() if line.startswith(name)).split()[1].strip(",")
+
+
+def run_dir(user: User, stdout: str) -> Path:
+    return user.folder / field(stdout, "run")
+
+
+def wait_until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def alive(path: Path) -> list[int]:
+    identities = [
+        msgspec.json.decode(p.read_bytes(), type=Identity) for p in path.glob("workers/*.json")
+    ]
+    return [i.pid for i in identities if Path(f"/proc/{i.pid}").exists()]
