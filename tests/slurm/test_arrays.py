@@ -6,7 +6,7 @@ import pytest
 
 from hpcpipe.manifest.rundir import RunDir
 from tests.slurm.config import user_name
-from tests.slurm.user import SMALL, User, run_dir
+from tests.slurm.user import SMALL, User, run_dir, wait_until
 from tests.toys.runs import events_of, write_inputs
 
 pytestmark = pytest.mark.slurm
@@ -47,7 +47,8 @@ def test_limits_of_a_runs_arrays_add_up(slurm_no_accounting, tmp_path):
 
 @pytest.fixture
 def limited(slurm, tmp_path):
-    """A user who may have six jobs queued or running."""
+    """A user who may have six jobs queued or running, and has none."""
+    wait_until(lambda: slurm.squeue().strip() == "")
     change = ("sacctmgr", "-i", "modify", "user", user_name(), "set")
     slurm.run(*change, "MaxSubmitJobs=6")
     yield User(slurm, tmp_path)
