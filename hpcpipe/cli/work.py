@@ -10,7 +10,7 @@ import msgspec
 from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
-from hpcpipe.launch.task import EXIT_STOPPED, describe, work
+from hpcpipe.launch.task import describe, work
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import write_new
 from hpcpipe.manifest.rundir import Launch, RunDir
@@ -19,6 +19,7 @@ from hpcpipe.runtime.devices import place
 from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.summary import Observer
+from hpcpipe.runtime.watchdog import EXIT_STOPPED
 
 EXIT_INTERRUPTED = 130
 

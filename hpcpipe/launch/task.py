@@ -16,12 +16,10 @@ from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime import devices
 from hpcpipe.runtime.find import read_resources
 from hpcpipe.runtime.signals import StopFlag
+from hpcpipe.runtime.watchdog import EXIT_STOPPED
 from hpcpipe.runtime.worker import WorkerResult, run_worker
 
 logger = logging.getLogger(__name__)
-
-EXIT_STOPPED = 4
-"""Exit code of a worker that stopped with shards left."""
 
 
 class WorkerTask:

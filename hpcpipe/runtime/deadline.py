@@ -30,26 +30,35 @@ class Job(NamedTuple):
 
 
 class Deadline:
-    """How a worker's time stands."""
+    """How a worker's time stands.
 
-    def __init__(self, left_s: float | None) -> None:
+    Attributes:
+        job: the worker's batch job; None where it is none.
+        num_attempts: attempts begun.
+    """
+
+    def __init__(self, job: Job | None) -> None:
         """Begin to count.
 
         Args:
-            left_s: seconds until the end of the worker's job; None for no end.
+            job: the worker's batch job, if any.
 
         Raises:
             Nothing.
         """
-        self._began_at = time.monotonic()
-        self._total_s = left_s
-        self._slowest_s = 0.0
+        self.job = job
         self.num_attempts = 0
+        self._began_at = time.monotonic()
+        self._total_s = job.left_s if job else None
+        self._slowest_s: float | None = None
 
-    def add(self, seconds: float) -> None:
-        """Take in how long an attempt took. Raises nothing."""
+    def begin(self) -> None:
+        """Count an attempt. Raises nothing."""
         self.num_attempts += 1
-        self._slowest_s = max(self._slowest_s, seconds)
+
+    def end(self, seconds: float) -> None:
+        """Take in how long an attempt took. Raises nothing."""
+        self._slowest_s = max(self._slowest_s or 0.0, seconds)
 
     def too_near(self) -> str:
         """Say why no other shard is begun, once there is no time for one.
@@ -62,7 +71,7 @@ class Deadline:
             Nothing.
         """
         left_s = self._left_s()
-        if left_s is None or not self.num_attempts or left_s >= MARGIN * self._slowest_s:
+        if left_s is None or self._slowest_s is None or left_s >= MARGIN * self._slowest_s:
             return ""
         return (
             f"{max(left_s, 0):.0f} s of the job are left, and a shard took up to "
@@ -83,6 +92,11 @@ class Deadline:
         if left_s is None or self._total_s is None or self.num_attempts > 1:
             return False
         return left_s <= max(LAST_MINUTES_S, self._total_s / 2)
+
+    def is_over(self, in_s: float) -> bool:
+        """Tell whether the job ends within some seconds. Raises nothing."""
+        left_s = self._left_s()
+        return left_s is not None and left_s <= in_s
 
     def _left_s(self) -> float | None:
         if self._total_s is None:

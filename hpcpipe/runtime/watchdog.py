@@ -1,21 +1,28 @@
-"""Ends a worker whose shard hangs, and stops one whose launching command is gone."""
+"""Ends a worker whose shard hangs or outlasts its job, or whose launching command is gone."""
 
 import logging
 import os
+import signal
 import time
 from typing import NamedTuple
 
 from hpcpipe.config import RunOptions
-from hpcpipe.errors import TransientShardError
+from hpcpipe.errors import TimeLimitError, TransientShardError
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.claimer import Claim
 from hpcpipe.runtime.context import ShardContext
+from hpcpipe.runtime.deadline import Deadline
+from hpcpipe.runtime.ending import TOO_LONG, ending, outlasted_its_job
 from hpcpipe.runtime.events import closed_event, failed_event
 from hpcpipe.runtime.session import Session
 from hpcpipe.runtime.signals import StopFlag
 
 logger = logging.getLogger(__name__)
 
+LAST_SECONDS_S = 10.0
+"""Time that giving back and asking to be queued again may take."""
+EXIT_STOPPED = 4
+"""Exit code of a worker that stopped with shards left."""
 EXIT_HUNG = 75
 """Exit code of a worker whose shard made no progress for ``shard_timeout_s``."""
 
@@ -27,11 +34,13 @@ class AtHand(NamedTuple):
         claim: the claim.
         shard_id: the shard.
         ctx: its context, which knows of its progress.
+        began_at: monotonic time of the attempt's begin, in seconds.
     """
 
     claim: Claim
     shard_id: str
     ctx: ShardContext
+    began_at: float
 
 
 class Watchdog:
@@ -42,7 +51,12 @@ class Watchdog:
     """
 
     def __init__(
-        self, session: Session, launch: Launch, flag: StopFlag, options: RunOptions
+        self,
+        session: Session,
+        launch: Launch,
+        flag: StopFlag,
+        options: RunOptions,
+        deadline: Deadline,
     ) -> None:
         """Start with nothing to watch.
 
@@ -51,6 +65,7 @@ class Watchdog:
             launch: the launch of the worker.
             flag: stops the worker.
             options: how long a shard may make no progress, and how often this looks.
+            deadline: how the worker's time stands.
 
         Raises:
             Nothing.
@@ -59,12 +74,13 @@ class Watchdog:
         self._session = session
         self._launch = launch
         self._flag = flag
+        self._deadline = deadline
         self._shard_timeout_s = options.shard_timeout_s
         self._every_s = options.heartbeat_s
         self._looked_at = time.monotonic()
 
     def look(self) -> None:
-        """Look once. Raises nothing; does not return where the shard hangs."""
+        """Look once. Raises nothing; does not return where the worker must end."""
         if self._launch.kind == "local" and not os.path.exists(f"/proc/{self._launch.pid}"):
             self._flag.stop("the command that started this worker is gone")
         now = time.monotonic()
@@ -77,11 +93,34 @@ class Watchdog:
             at_hand.ctx.progress_at += late_s
         self._session.heartbeat.update(num_samples=at_hand.ctx.num_samples or 0)
         if timeout_s is not None and now - at_hand.ctx.progress_at >= timeout_s:
-            self._end(at_hand, timeout_s)
+            self._end_hung(at_hand, timeout_s)
+        if self._flag.signal == signal.SIGUSR2 and self._deadline.is_over(
+            self._every_s + LAST_SECONDS_S
+        ):
+            self._end_late(at_hand)
 
-    def _end(self, at_hand: AtHand, timeout_s: float) -> None:
+    def _end_late(self, at_hand: AtHand) -> None:
+        """Give back, as the limit comes, what did not stop at the warning; be queued again.
+
+        The scheduler would end the job and not run it again.
+        """
+        claim, shard_id, ctx, began_at = at_hand
+        logger.critical("shard %s: it has not stopped and the job is over: given back", shard_id)
+        try:
+            if outlasted_its_job(self._flag, self._deadline, ctx.partials):
+                late, seconds = TimeLimitError(TOO_LONG), time.monotonic() - began_at
+                self._session.record(failed_event(claim, shard_id, late, seconds))
+            self._session.record(closed_event(claim, None))
+            end = ending(self._flag, self._deadline, lambda: True)
+            logger.critical("stopping: %s", end.note)
+            self._session.heartbeat.update(state="ended", shard="", note=end.note)
+            self._session.heartbeat.beat_now()
+        finally:
+            os._exit(EXIT_STOPPED)
+
+    def _end_hung(self, at_hand: AtHand, timeout_s: float) -> None:
         """End the process, for no less can stop a thread, whether or not that can be recorded."""
-        claim, shard_id, _ = at_hand
+        claim, shard_id, *_ = at_hand
         error = f"no progress for {timeout_s:g} s (run.shard_timeout_s)"
         logger.critical("shard %s: %s; this worker ends", shard_id, error)
         try:

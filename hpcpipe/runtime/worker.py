@@ -1,7 +1,6 @@
 """One worker: claims shards of a run and does them until nothing is left to claim."""
 
 import logging
-import signal
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.code import notes, stage_hash
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
-from hpcpipe.runtime.ending import ending
+from hpcpipe.runtime.ending import TOO_LONG, ending, outlasted_its_job
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.finish import Finish
 from hpcpipe.runtime.meter import Meter, given_to_worker
@@ -35,11 +34,6 @@ from hpcpipe.runtime.watchdog import AtHand, Watchdog
 from hpcpipe.stage import Stage
 
 logger = logging.getLogger(__name__)
-
-TOO_LONG = (
-    "not done within the time limit, though it had a job for itself: raise resources.time_min, "
-    "or let the stage save its progress in ctx.partial"
-)
 
 
 class WorkerResult(NamedTuple):
@@ -141,10 +135,9 @@ class Worker:
         self._todo = Todo(run, state, launch, launch.first_index + index, options)
         self._flag = flag
         self._on_event = on_event
-        self._job = job
-        self._deadline = Deadline(job.left_s if job else None)
+        self._deadline = Deadline(job)
         self._folder = OutputFolder(run.info.output, options.checksum)
-        self._watchdog = Watchdog(session, launch, flag, options)
+        self._watchdog = Watchdog(session, launch, flag, options, self._deadline)
         self._num_env_failures = 0
         self._stage_state: Any = None
         self._claimer = Claimer(
@@ -177,7 +170,7 @@ class Worker:
             self._session.heartbeat.update(state="working")
             self._session.heartbeat.beat_now()
             self._claim_all()
-        end = ending(self._flag, self._deadline, self._job, self._is_work_left)
+        end = ending(self._flag, self._deadline, self._is_work_left)
         if end.note:
             logger.log(logging.ERROR if end.gave_up else logging.INFO, "stopping: %s", end.note)
         num_done, num_failed = self._meter.num_done, self._meter.num_failed
@@ -237,9 +230,10 @@ class Worker:
 
     def _do_shard(self, shard_id: str, claim: Claim) -> Outcome:
         ctx, work = self._begin(shard_id, claim)
-        self._watchdog.at_hand = AtHand(claim, shard_id, ctx)
+        self._deadline.begin()
+        self._watchdog.at_hand = AtHand(claim, shard_id, ctx, time.monotonic())
         outcome = attempt_shard(work, ctx, lambda: self._claimer.fence(claim))
-        self._deadline.add(outcome.seconds)
+        self._deadline.end(outcome.seconds)
         error = outcome.error
         if outcome.kind == "done":
             done = done_event(claim, shard_id, outcome)
@@ -248,7 +242,9 @@ class Worker:
             ctx.partials.remove()
         elif outcome.kind == "failed" and error is not None:
             self._fail(shard_id, claim, error, outcome.seconds)
-        elif outcome.kind == "released" and self._outlasted_its_job(ctx):
+        elif outcome.kind == "released" and outlasted_its_job(
+            self._flag, self._deadline, ctx.partials
+        ):
             self._fail(shard_id, claim, TimeLimitError(TOO_LONG), outcome.seconds)
         self._count_environment(shard_id, outcome)
         return outcome
@@ -274,11 +270,6 @@ class Worker:
         ctx = ShardContext(shard_id, *common)
         plan, state = self._state.plan, self._stage_state
         return ctx, lambda: process_shard(self._stage, plan, index, ctx, state)
-
-    def _outlasted_its_job(self, ctx: ShardContext) -> bool:
-        """Whether what was given back had a whole job for itself: the next would end alike."""
-        warned = self._flag.signal == signal.SIGUSR2
-        return warned and self._deadline.was_whole_job() and not ctx.partials.has_saved()
 
     def _partials(self, shard_id: str, attempt: int) -> Partials:
         name = partial_name(self._state.plan, shard_id)

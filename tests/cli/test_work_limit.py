@@ -118,3 +118,14 @@ def test_nor_is_one_that_was_not_the_first_in_its_job(tmp_path, job):
         worker.wait(60)
     assert events_of(run_dir, "failed") == []
     assert asked(tmp_path) == ["requeue 45_3"]
+
+
+def test_what_does_not_stop_is_given_back_before_the_job_is_ended(tmp_path, job):
+    run_dir = begun_run(tmp_path, a="one", b="hang")
+    code, output = warned(run_dir, job("0:10"))
+    assert code == 4, output
+    assert [event.error_class for event in events_of(run_dir, "failed")] == ["TimeLimitError"]
+    assert len(events_of(run_dir, "closed")) == 1
+    assert asked(tmp_path) == ["requeue 45_3"]
+    assert notes(run_dir) == ["SIGUSR2; queued again"]
+    assert "it has not stopped and the job is over" in (run_dir / "logs/45_3.log").read_text()

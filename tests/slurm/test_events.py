@@ -13,6 +13,7 @@ pytestmark = pytest.mark.slurm
 
 HIGH = ("--partition=high", "--cpus-per-task=8", "--mem=0", "--output=/dev/null", "--wrap=sleep 1")
 LAUNCHERS = ("slurm", "script", "sbatch")
+CANCELLED = ("slurm", "sbatch")
 OUTPUTS = ("runs/*/*/submitit/1/*_log.out", "runs/*/*/logs/slurm-*.out", "hpcpipe-*.out")
 WAITS = {"a": "x", "b": "wait 2"}
 
@@ -30,8 +31,9 @@ def scenes(slurm, tmp_path_factory):
         for key, value in slurm.env.items():
             patch.setenv(key, value)
         patch.chdir(folder)
-        slow = {"a": "one", "b": "two", "c": "slow 32"}
+        slow = {"a": "one", "b": "two", "c": "slow 25"}
         scene("too near", slow, "sbatch", "--time=1", "--signal=B:CONT@1")
+        scene("late", {"b": "hang 2"}, "sbatch", "--time=1", "--signal=B:USR2@1")
         for name, partition in (("preempted", "low"), ("grace", "lowgrace")):
             scene(name, WAITS, site__partition=partition)
         scene("preempted, stuck", {"a": "x", "b": "hang 2"}, site__partition="low")
@@ -40,7 +42,7 @@ def scenes(slurm, tmp_path_factory):
         scene("warned, slurm", {"a": "wait 2", "b": "wait 2"}, launcher__array_size=2)
         for launcher in LAUNCHERS[1:]:
             scene(f"warned, {launcher}", WAITS, launcher)
-        for launcher in LAUNCHERS:
+        for launcher in CANCELLED:
             scene(f"scancel, {launcher}", WAITS, launcher)
         gate = {"a": f"gate {folder}/gate", "b": "hang 2"}
         scene("limit", gate, launcher__array_size=2)
@@ -51,7 +53,7 @@ def scenes(slurm, tmp_path_factory):
 
 
 def _act(slurm, made):
-    at_hand = {"warned, slurm": ("a", "b"), "limit": ("a", "b"), "too near": ()}
+    at_hand = {"warned, slurm": ("a", "b"), "limit": ("a", "b"), "too near": (), "late": ()}
     for name, one in made.items():
         wait_until(lambda one=one, name=name: one.is_at(*at_hand.get(name, ("b",))))
     slurm.sbatch(*HIGH)
@@ -62,7 +64,7 @@ def _act(slurm, made):
             made[name].end_in(100, task)
     made["limit"].end_in(1, made["limit"].owner("b"))
     slurm.scontrol("requeue", made["requeue"].task)
-    for launcher in LAUNCHERS:
+    for launcher in CANCELLED:
         slurm.scancel(made[f"scancel, {launcher}"].job)
     for how in ("--batch", "--full"):
         slurm.scancel(how, made[f"scancel {how}"].task)
@@ -117,6 +119,16 @@ def test_a_worker_that_cannot_stop_in_time_is_ended_and_another_takes_over(scene
     assert one.logs() == ["0", "1"]
 
 
+def test_what_has_not_stopped_is_given_back_before_the_limit_and_the_job_queued_again(scenes):
+    one = scenes["late"]
+    assert one.ended() == ["COMPLETED"]
+    one.check_result()
+    assert [event.error_class for event in events_of(one.run_dir, "failed")] == ["TimeLimitError"]
+    assert (one.num("closed"), one.num("lost")) == (1, 0)
+    assert one.logs() == ["0", "0r1"]
+    assert one.notes() == ["SIGUSR2; queued again"]
+
+
 def test_a_worker_stops_claiming_in_time_and_is_queued_again(scenes):
     one = scenes["too near"]
     assert one.ended() == ["COMPLETED"]
@@ -124,7 +136,7 @@ def test_a_worker_stops_claiming_in_time_and_is_queued_again(scenes):
     assert (one.num("closed"), one.num("lost"), one.num("failed")) == (0, 0, 0)
     assert one.logs() == ["0", "0r1"]
     (note,) = one.notes()
-    assert "s of the job are left, and a shard took up to 32 s; queued again" in note
+    assert "s of the job are left, and a shard took up to 25 s; queued again" in note
 
 
 def test_a_shard_longer_than_the_limit_is_not_tried_for_ever(scenes):
@@ -162,7 +174,7 @@ def test_requeued_by_somebody_a_job_comes_back(scenes):
     check_it_came_back(scenes["requeue"], "SIGTERM")
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
+@pytest.mark.parametrize("launcher", CANCELLED)
 def test_a_cancelled_job_stays_cancelled_and_the_next_launch_goes_on(scenes, launcher):
     one = scenes[f"scancel, {launcher}"]
     assert one.ended() == ["CANCELLED"]
