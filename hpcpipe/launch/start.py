@@ -18,6 +18,9 @@ from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import Observer, exit_code
 
+SHORT_LIMIT_MIN = 6
+"""Time limits that are less leave a worker half of its job or less."""
+
 
 class Started(NamedTuple):
     """What `start` did.
@@ -65,6 +68,8 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         return Started(run.path, code)
     _tell_of_other_code(pending)
     check_space(pending, _num_workers(pending, mode))
+    if mode == "submit" and not isinstance(config.launcher, LocalLauncher):
+        _warn_of_short_limit(config.resources.time_min)
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
         return Started(run.path, report(pending, interrupted=here.launch(pending)))
@@ -76,6 +81,14 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
+
+
+def _warn_of_short_limit(time_min: int) -> None:
+    if time_min < SHORT_LIMIT_MIN:
+        warn(
+            f"warning: resources.time_min={time_min}: workers are told 2 to 3 minutes before the "
+            "limit to stop, and may get nothing done; 10 minutes or more are worth a job"
+        )
 
 
 def _tell_of_other_code(pending: Pending) -> None:

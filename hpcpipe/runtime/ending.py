@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
+from hpcpipe.errors import ShardError, TimeLimitError, TransientShardError
 from hpcpipe.runtime.deadline import Deadline
 from hpcpipe.runtime.partial import Partials
 from hpcpipe.runtime.signals import StopFlag
@@ -26,28 +27,33 @@ class Ending(NamedTuple):
     gave_up: bool = False
 
 
-TOO_LONG = (
-    "not done within the time limit, though it had a job for itself: raise resources.time_min, "
-    "or let the stage save its progress in ctx.partial"
-)
-
-
-def outlasted_its_job(flag: StopFlag, deadline: Deadline, partials: Partials) -> bool:
-    """Tell whether a shard that is given back had a whole job for itself, and got nowhere.
+def why_charged(
+    flag: StopFlag, deadline: Deadline, partials: Partials, *, may_stop: bool = False
+) -> ShardError | None:
+    """Say why giving a shard back is charged as a failure of it, lest that be done for ever.
 
     Args:
-        flag: what stopped the worker.
+        flag: what stopped the worker, if anything.
         deadline: how its time stands.
         partials: the shard's saved progress.
+        may_stop: it may be given back though nobody told the worker to stop.
 
     Returns:
-        True where the next job would end alike, so that the shard is charged a failure.
+        The failure: it had a whole job for itself and got nowhere, so that the next would end
+        alike, or stopped of its own will; None where neither is so.
 
     Raises:
-        OSError: its folder cannot be read.
+        OSError: the folder of its progress cannot be read.
     """
     warned = flag.signal == signal.SIGUSR2
-    return warned and deadline.was_whole_job() and not partials.has_saved()
+    if warned and deadline.was_whole_job() and not partials.has_saved():
+        return TimeLimitError(
+            "not done within the time limit, though it had a job for itself: raise "
+            "resources.time_min, or let the stage save its progress in ctx.partial"
+        )
+    if flag.is_set or may_stop:
+        return None
+    return TransientShardError("the stage raised ShardStopped, and nobody had told it to stop")
 
 
 def ending(flag: StopFlag, deadline: Deadline, is_work_left: Callable[[], bool]) -> Ending:

@@ -7,12 +7,12 @@ import time
 from typing import NamedTuple
 
 from hpcpipe.config import RunOptions
-from hpcpipe.errors import TimeLimitError, TransientShardError
+from hpcpipe.errors import TransientShardError
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.claimer import Claim
 from hpcpipe.runtime.context import ShardContext
 from hpcpipe.runtime.deadline import Deadline
-from hpcpipe.runtime.ending import TOO_LONG, ending, outlasted_its_job
+from hpcpipe.runtime.ending import ending, why_charged
 from hpcpipe.runtime.events import closed_event, failed_event
 from hpcpipe.runtime.session import Session
 from hpcpipe.runtime.signals import StopFlag
@@ -107,9 +107,10 @@ class Watchdog:
         claim, shard_id, ctx, began_at = at_hand
         logger.critical("shard %s: it has not stopped and the job is over: given back", shard_id)
         try:
-            if outlasted_its_job(self._flag, self._deadline, ctx.partials):
-                late, seconds = TimeLimitError(TOO_LONG), time.monotonic() - began_at
-                self._session.record(failed_event(claim, shard_id, late, seconds))
+            why = why_charged(self._flag, self._deadline, ctx.partials)
+            if why is not None:
+                seconds = time.monotonic() - began_at
+                self._session.record(failed_event(claim, shard_id, why, seconds))
             self._session.record(closed_event(claim, None))
             end = ending(self._flag, self._deadline, lambda: True)
             logger.critical("stopping: %s", end.note)

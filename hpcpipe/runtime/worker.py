@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config
-from hpcpipe.errors import ShardError, TimeLimitError
+from hpcpipe.errors import ShardError
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
@@ -19,7 +19,7 @@ from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.code import notes, stage_hash
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
-from hpcpipe.runtime.ending import TOO_LONG, ending, outlasted_its_job
+from hpcpipe.runtime.ending import ending, why_charged
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.finish import Finish
 from hpcpipe.runtime.meter import Meter, given_to_worker
@@ -242,10 +242,11 @@ class Worker:
             ctx.partials.remove()
         elif outcome.kind == "failed" and error is not None:
             self._fail(shard_id, claim, error, outcome.seconds)
-        elif outcome.kind == "released" and outlasted_its_job(
-            self._flag, self._deadline, ctx.partials
-        ):
-            self._fail(shard_id, claim, TimeLimitError(TOO_LONG), outcome.seconds)
+        elif outcome.kind == "released":
+            may_stop = shard_id == FINALIZE
+            why = why_charged(self._flag, self._deadline, ctx.partials, may_stop=may_stop)
+            if why is not None:
+                self._fail(shard_id, claim, why, outcome.seconds)
         self._count_environment(shard_id, outcome)
         return outcome
 

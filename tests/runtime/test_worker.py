@@ -250,3 +250,12 @@ def test_the_stop_file_ends_a_worker_after_the_shard_at_hand(tmp_path):
     assert result[0].exit_code == 4
     assert 1 <= len(events_of(run_dir, "done")) < 20
     assert events_of(run_dir, "closed", "failed") == []
+
+
+def test_a_stage_that_stops_without_being_told_is_not_tried_for_ever(tmp_path):
+    write_inputs(tmp_path, a="one", b="stop")
+    config = toy_config(tmp_path)
+    assert run_here(config).exit_code == 3
+    failures = events_of(Path(config.run_dir), "failed")
+    assert len(failures) == 3
+    assert "nobody had told it to stop" in failures[0].error

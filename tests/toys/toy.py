@@ -32,6 +32,7 @@ class Toy(Stage):
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
     its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends and ``wait`` ends
     when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file;
+    ``stop`` says that it was stopped;
     ``steps N S`` takes N times S seconds, saves its progress and goes on from
     it; ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
     """
@@ -71,6 +72,8 @@ class Toy(Stage):
                 os.kill(os.getpid(), signal.SIGKILL)
             case "slow":
                 time.sleep(number)
+            case "stop":
+                raise ShardStopped
             case "gate":
                 while not Path(rest[0]).exists():
                     time.sleep(0.05)
