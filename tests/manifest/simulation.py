@@ -1,0 +1,221 @@
+"""Workers that take turns: real ones, in threads of which one runs at a time, up to a next step.
+
+A step ends before every call that changes what others can see, before every look at the journals
+or at a claim, and wherever a worker would sleep. What is simulated is the rest: process ids, the
+clock, heartbeats, and dying, which is never to be let past such a call again.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hpcpipe.config import Config
+from hpcpipe.manifest import claims, owners, rundir
+from hpcpipe.manifest.claims import Claims
+from hpcpipe.manifest.heartbeat import Heartbeat, Identity
+from hpcpipe.manifest.journal import JournalReader
+from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime import session, worker
+from hpcpipe.runtime.signals import StopFlag
+
+CHANGING = ("link", "rename", "unlink", "write", "ftruncate", "fsync", "fdatasync")
+"""Functions of ``os`` before which a step ends."""
+
+
+class Killed(BaseException):
+    """A process was killed: nothing it does from here on has any effect."""
+
+
+class Actor:
+    """Something that is done step by step: a worker, or a command.
+
+    Attributes:
+        name: unique.
+        machine: its machine; on the same one it is seen whether its process lives.
+        paused: it stands still, its heartbeat too.
+        error: what ended it, unless it was killed or came to its end.
+    """
+
+    def __init__(self, world: "World", name: str, machine: str, do: Callable[[], Any]) -> None:
+        self.name = name
+        self.machine = machine
+        self.paused = False
+        self.error: BaseException | None = None
+        self.heartbeat: Heartbeat | None = None
+        self.is_dead = False
+        self._has_ended = False
+        self._world = world
+        self._do = do
+        self._go = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def lives(self) -> bool:
+        """Whether its process still runs."""
+        return not self._has_ended and not self.is_dead
+
+    def _run(self) -> None:
+        self._go.acquire()
+        self._world.local.actor = self
+        try:
+            if not self.is_dead:
+                self._do()
+        except Killed:
+            pass
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._has_ended = True
+            self._world.back.release()
+
+    def step(self) -> None:
+        """Let it go on up to the end of its step."""
+        self._go.release()
+        self._world.back.acquire()
+        if self._has_ended:
+            self._thread.join()
+
+    def gate(self) -> None:
+        """Called by the actor itself: the end of a step."""
+        if not self.is_dead:
+            self._world.back.release()
+            self._go.acquire()
+        if self.is_dead:
+            raise Killed
+
+    def kill(self) -> None:
+        """Let it have no more effect on anything."""
+        self.is_dead = True
+        while not self._has_ended:
+            self.step()
+
+
+class World:
+    """The clock, and all actors.
+
+    Attributes:
+        actors: all there ever were.
+        back: released by an actor that hands back control.
+        local: knows the actor of a thread.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, scratch: Path) -> None:
+        self.actors: list[Actor] = []
+        self.back = threading.Semaphore(0)
+        self.local = threading.local()
+        self._now = 1000.0
+        real_monotonic, real_sleep = time.monotonic, time.sleep
+        for name in CHANGING:
+            patch.setattr(os, name, self._gated(getattr(os, name), is_sync="sync" in name))
+        for cls, name in ((Claims, "read"), (Claims, "exists"), (JournalReader, "read")):
+            patch.setattr(cls, name, self._gated(getattr(cls, name)))
+        patch.setattr(Heartbeat, "_write", self._at_once(Heartbeat._write))
+        patch.setattr(Heartbeat, "start", lambda heartbeat: self._started(heartbeat))
+        patch.setattr(owners, "process_runs", self._process_runs)
+        patch.setattr(session, "own_identity", self._identity)
+        patch.setattr(session, "make_scratch", lambda root, identity, run_dir: scratch)
+        patch.setattr(worker, "log_to", lambda path, label: nullcontext())
+        for module in (claims, rundir):
+            patch.setattr(module, "FAN_OUT", 2)
+        patch.setattr(time, "monotonic", lambda: self._now if self.actor() else real_monotonic())
+        patch.setattr(
+            time, "sleep", lambda s: actor.gate() if (actor := self.actor()) else real_sleep(s)
+        )
+
+    def actor(self) -> Actor | None:
+        """The actor that this thread is; None for the test's own."""
+        return getattr(self.local, "actor", None)
+
+    def _gated(self, real: Callable[..., Any], *, is_sync: bool = False) -> Callable[..., Any]:
+        @wraps(real)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            actor = self.actor()
+            if actor is not None and not getattr(self.local, "at_once", False):
+                actor.gate()
+            elif actor is not None and actor.is_dead:
+                raise Killed
+            return None if is_sync else real(*args, **kwargs)
+
+        return call
+
+    def _at_once(self, real: Callable[..., None]) -> Callable[..., None]:
+        """Beats hold a lock that the test's own thread needs, too."""
+
+        def call(heartbeat: Heartbeat) -> None:
+            actor = self.actor()
+            if actor is not None and actor.is_dead:
+                raise Killed
+            self.local.at_once = True
+            try:
+                real(heartbeat)
+            finally:
+                self.local.at_once = False
+
+        return call
+
+    def _started(self, heartbeat: Heartbeat) -> None:
+        actor = self.actor()
+        assert actor is not None
+        actor.heartbeat = heartbeat
+
+    def _process_runs(self, identity: Identity) -> bool | None:
+        actor = self.actor()
+        assert actor is not None
+        if identity.machine != actor.machine:
+            return None
+        return self.actors[identity.pid].lives
+
+    def _identity(self, name: str, label: str, launch: int) -> Identity:
+        actor = self.actor()
+        assert actor is not None
+        return Identity(
+            name=name,
+            label=label,
+            host=actor.machine,
+            node="",
+            machine=actor.machine,
+            pid=self.actors.index(actor),
+            start_ticks=1,
+            launch=launch,
+        )
+
+    def start(self, do: Callable[[], Any], machine: str = "") -> Actor:
+        """Begin something; it has done no step yet."""
+        actor = Actor(self, f"actor-{len(self.actors)}", machine, do)
+        self.actors.append(actor)
+        return actor
+
+    def start_worker(self, config: Config, machine: str, kind: str) -> Actor:
+        """Begin a worker of the run of a config; ``here`` waits for the end of the run."""
+        run = RunDir(Path(config.run_dir))
+        number = len(self.actors)
+        launch = Launch(number=1, kind=kind, num_workers=4, first_index=number % 4)
+        flag = StopFlag(run.stop_file)
+        return self.start(
+            partial(worker.run_worker, run, config, launch, 0, f"w{number}", flag), machine
+        )
+
+    def living(self) -> list[Actor]:
+        """Actors that have not ended."""
+        return [actor for actor in self.actors if actor.lives]
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by; all that live and are not paused have beaten meanwhile."""
+        self._now += seconds
+        for actor in self.living():
+            if actor.heartbeat is not None and not actor.paused:
+                actor.heartbeat.beat_now()
+
+
+def owner_of(path: Path) -> str:
+    """Name of the worker that a claim names."""
+    return msgspec.json.decode(path.read_bytes(), type=Identity).name
