@@ -177,8 +177,13 @@ class RunState:
         return [row for row, same in enumerate(map(int.__eq__, attempts, counting)) if not same]
 
     def retried(self) -> list[str]:
-        """Ids of shards that are done and took more than one attempt. Raises nothing."""
-        return [self.plan.ids[n] for n, attempt in enumerate(self._done) if attempt > 1]
+        """Ids of done shards that more than one attempt may have worked on. Raises nothing."""
+        self._grow()
+        found = {n for n, attempt in enumerate(self._done) if attempt > 1}
+        for block in filter(str.isdecimal, self._ended):
+            # Its end was seen, and the next attempt begun, perhaps before it finished after all.
+            found.update(n for n in self.plan.block(int(block)) if self._done[n])
+        return [self.plan.ids[n] for n in sorted(found)]
 
     def failed_attempts(self, shard_id: str) -> list[Brief]:
         """Failures of a shard that count, by attempt. Raises nothing."""

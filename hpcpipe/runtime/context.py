@@ -226,7 +226,7 @@ class FinalizeContext(ShardContext):
     def __init__(
         self,
         plan: Plan,
-        results: dict[str, ShardResult],
+        read_results: Callable[[], dict[str, ShardResult]],
         attempt: int,
         folder: OutputFolder,
         scratch_root: Path,
@@ -238,7 +238,7 @@ class FinalizeContext(ShardContext):
 
         Args:
             plan: the run's plan.
-            results: finished shards by id.
+            read_results: gives finished shards by id; called when one is first asked for.
             attempt: its number.
             folder: where outputs go.
             scratch_root: node-local folder of the worker.
@@ -251,7 +251,8 @@ class FinalizeContext(ShardContext):
         """
         super().__init__(FINALIZE, attempt, folder, scratch_root, artifacts, partials, should_stop)
         self._plan = plan
-        self._results = results
+        self._read_results = read_results
+        self._results: dict[str, ShardResult] | None = None
 
     def shards(self) -> Iterator[Shard]:
         """The plan, in order. Raises nothing."""
@@ -261,6 +262,8 @@ class FinalizeContext(ShardContext):
         """The result of one shard; None for one that is quarantined. Raises KeyError."""
         if self._plan.index(shard_id) is None:
             raise KeyError(shard_id)
+        if self._results is None:
+            self._results = self._read_results()
         return self._results.get(shard_id)
 
     def open_path(self, output: OutputFile) -> str:

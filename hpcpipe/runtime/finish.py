@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
+from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.claimer import Claimer
+from hpcpipe.runtime.claimer import Claim, Claimer
 from hpcpipe.runtime.context import FinalizeContext, ShardContext
+from hpcpipe.runtime.events import closed_event
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.results import check_outputs
 from hpcpipe.runtime.todo import Todo
@@ -24,6 +26,7 @@ class Finish:
         state: RunState,
         folder: OutputFolder,
         todo: Todo,
+        claims: Claims,
         claimer: Claimer,
         record: Callable[[Event], None],
     ) -> None:
@@ -34,6 +37,7 @@ class Finish:
             state: the run's state.
             folder: the run's outputs.
             todo: tells whether the last step is still what comes next.
+            claims: takes this worker's claims.
             claimer: reads what other workers wrote.
             record: writes to this worker's journal.
 
@@ -44,6 +48,7 @@ class Finish:
         self._state = state
         self._folder = folder
         self._todo = todo
+        self._claims = claims
         self._claimer = claimer
         self._record = record
 
@@ -58,7 +63,9 @@ class Finish:
             Exception: whatever the stage raises.
         """
         # Shards that were added or reset before the claim was taken; who does either later sees
-        # the claim and resets it.
+        # the claim and resets it. Twice, since there is no order between journals: of an attempt
+        # that is done by the first look, the second sees whatever was said before.
+        self._claimer.refresh()
         self._claimer.refresh()
         self._state.plan.refresh()
         if not self._todo.wants_finalize():
@@ -70,13 +77,42 @@ class Finish:
     def _reset_mismatches(self, ctx: FinalizeContext) -> bool:
         """Reset shards whose files another attempt than the recorded one has written."""
         retried = self._state.retried()
-        results = _with_progress(filter(None, map(ctx.result, retried)), ctx)
-        bad = {f.shard_id for f in check_outputs(self._folder, results, deep=True)}
+        late = self._fence_off(retried)
+        self._claimer.refresh()
+        results = list(filter(None, map(ctx.result, retried)))
+        for result in results:
+            attempts = late.get(self._state.block_name(result.shard_id), ())
+            for output in result.outputs if attempts else ():
+                self._folder.unstage(output.path, attempts)
+        watched = _with_progress(results, ctx)
+        bad = {f.shard_id for f in check_outputs(self._folder, watched, deep=True)}
         for shard_id in sorted(bad):
             logger.warning("shard %s: its output is not the recorded attempt's", shard_id)
             attempt = self._state.done_attempt(shard_id)
             self._record(Event(event="reset", attempt=attempt, shard=shard_id))
         return bool(bad)
+
+    def _fence_off(self, shard_ids: list[str]) -> dict[str, range]:
+        """Keep attempts from publishing that began after the one that counts, and go on still.
+
+        Gives these attempts by block.
+        """
+        counting: dict[str, int] = {}
+        for shard_id in shard_ids:
+            block, attempt = self._state.block_name(shard_id), self._state.done_attempt(shard_id)
+            counting[block] = min(attempt, counting.get(block, attempt))
+        late = {}
+        for block, attempt in counting.items():
+            free = attempt + 1
+            while self._claims.exists(block, free):
+                free += 1
+            if free == attempt + 1:
+                continue
+            while not self._claims.take(block, free):
+                free += 1
+            self._record(closed_event(Claim(block, free, []), None))
+            late[block] = range(attempt + 1, free)
+        return late
 
 
 def _with_progress(results: Iterable[ShardResult], ctx: ShardContext) -> Iterator[ShardResult]:

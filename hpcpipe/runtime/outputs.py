@@ -7,7 +7,7 @@ A remote output is written to the worker's scratch folder and put to its final k
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from hpcpipe.errors import ConfigError, OutageError, TransientShardError
@@ -86,6 +86,22 @@ class OutputFolder:
             for number in range(1, attempt + 1):
                 temp_path(final, number).unlink(missing_ok=True)
             return StagedFile(name, temp_path(final, attempt), self._checksum)
+
+    def unstage(self, name: str, attempts: Iterable[int]) -> None:
+        """Remove what attempts have staged of an output, so that it cannot get its name any more.
+
+        Args:
+            name: final path relative to the folder.
+            attempts: their numbers.
+
+        Returns:
+            Nothing; what is staged for a remote folder is on other machines, and stays.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        for number in () if self.remote else attempts:
+            temp_path(Path(self.root, name), number).unlink(missing_ok=True)
 
     def _make(self, folder: Path) -> None:
         """Make a folder below the output folder: itself is there, or its filesystem is not."""

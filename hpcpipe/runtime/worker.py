@@ -140,10 +140,11 @@ class Worker:
         self._watchdog = Watchdog(session, launch, flag, options, self._deadline)
         self._num_env_failures = 0
         self._stage_state: Any = None
+        claims = Claims(run.claims, session.identity_path)
         self._claimer = Claimer(
             state,
             reader,
-            Claims(run.claims, session.identity_path),
+            claims,
             OwnerWatch(run.workers, session.identity, options.lease_s),
             Waits(
                 linger_s=options.linger_s,
@@ -156,7 +157,7 @@ class Worker:
             self._no_more_claims,
         )
         self._finish = Finish(
-            self._stage, state, self._folder, self._todo, self._claimer, self._record
+            self._stage, state, self._folder, self._todo, claims, self._claimer, self._record
         )
         session.watchdog = self._watchdog.look
 
@@ -263,8 +264,8 @@ class Worker:
         )
         session.heartbeat.update(shard=shard_id, shard_since=time.time(), num_samples=0)
         if shard_id == FINALIZE:
-            results = collect_results(session.run, self._state)
-            final = FinalizeContext(self._state.plan, results, *common)
+            plan, state = self._state.plan, self._state
+            final = FinalizeContext(plan, lambda: collect_results(session.run, state), *common)
             return final, lambda: self._finish.run(final)
         index = self._state.plan.index(shard_id)
         assert index is not None

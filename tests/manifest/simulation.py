@@ -20,7 +20,8 @@ import pytest
 from hpcpipe.config import Config
 from hpcpipe.manifest import claims, owners, rundir
 from hpcpipe.manifest.claims import Claims
-from hpcpipe.manifest.heartbeat import Heartbeat, Identity
+from hpcpipe.manifest.heartbeat import Heartbeat
+from hpcpipe.manifest.identity import Identity, own_identity
 from hpcpipe.manifest.journal import JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime import session, worker
@@ -41,6 +42,7 @@ class Actor:
         name: unique.
         machine: its machine; on the same one it is seen whether its process lives.
         paused: it stands still, its heartbeat too.
+        at: the call before which it stands.
         error: what ended it, unless it was killed or came to its end.
     """
 
@@ -48,6 +50,7 @@ class Actor:
         self.name = name
         self.machine = machine
         self.paused = False
+        self.at = ""
         self.error: BaseException | None = None
         self.heartbeat: Heartbeat | None = None
         self.is_dead = False
@@ -84,8 +87,15 @@ class Actor:
         if self._has_ended:
             self._thread.join()
 
-    def gate(self) -> None:
-        """Called by the actor itself: the end of a step."""
+    def step_to(self, call: str) -> None:
+        """Let it go on up to a call that begins with these words."""
+        while not self.at.startswith(call):
+            self.step()
+            assert self.lives, f"{self.name} has ended without {call}: {self.error}"
+
+    def gate(self, call: str) -> None:
+        """Called by the actor itself: the end of a step, before this call."""
+        self.at = call
         if not self.is_dead:
             self._world.back.release()
             self._go.acquire()
@@ -127,9 +137,12 @@ class World:
         for module in (claims, rundir):
             patch.setattr(module, "FAN_OUT", 2)
         patch.setattr(time, "monotonic", lambda: self._now if self.actor() else real_monotonic())
-        patch.setattr(
-            time, "sleep", lambda s: actor.gate() if (actor := self.actor()) else real_sleep(s)
-        )
+        patch.setattr(time, "sleep", lambda s: self._sleep() if self.actor() else real_sleep(s))
+
+    def _sleep(self) -> None:
+        actor = self.actor()
+        assert actor is not None
+        actor.gate("sleep")
 
     def actor(self) -> Actor | None:
         """The actor that this thread is; None for the test's own."""
@@ -140,7 +153,7 @@ class World:
         def call(*args: Any, **kwargs: Any) -> Any:
             actor = self.actor()
             if actor is not None and not getattr(self.local, "at_once", False):
-                actor.gate()
+                actor.gate(f"{real.__name__} {_target(args)}")
             elif actor is not None and actor.is_dead:
                 raise Killed
             return None if is_sync else real(*args, **kwargs)
@@ -174,19 +187,12 @@ class World:
             return None
         return self.actors[identity.pid].lives
 
-    def _identity(self, name: str, label: str, launch: int) -> Identity:
+    def _identity(self, *args: Any, **kwargs: Any) -> Identity:
         actor = self.actor()
         assert actor is not None
-        return Identity(
-            name=name,
-            label=label,
-            host=actor.machine,
-            node="",
-            machine=actor.machine,
-            pid=self.actors.index(actor),
-            start_ticks=1,
-            launch=launch,
-        )
+        pid = self.actors.index(actor)
+        own = own_identity(*args, **kwargs)
+        return msgspec.structs.replace(own, host=actor.machine, machine=actor.machine, pid=pid)
 
     def start(self, do: Callable[[], Any], machine: str = "") -> Actor:
         """Begin something; it has done no step yet."""
@@ -219,3 +225,9 @@ class World:
 def owner_of(path: Path) -> str:
     """Name of the worker that a claim names."""
     return msgspec.json.decode(path.read_bytes(), type=Identity).name
+
+
+def _target(args: tuple[object, ...]) -> str:
+    """Name of the file that a call is about: of two, the one that it makes."""
+    paths = [arg for arg in args if isinstance(arg, str | Path)]
+    return Path(paths[-1]).name if paths else ""

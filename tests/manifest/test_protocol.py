@@ -24,12 +24,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.launch.prepare import prepare
-from hpcpipe.manifest.journal import FINALIZE, JournalReader
+from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.changes import reset_shards
 from hpcpipe.runtime.results import open_state
 from hpcpipe.stage import FinalizeContext, PlanContext, Shard, ShardContext, Stage
-from tests.manifest.simulation import World, owner_of
+from tests.manifest.simulation import Actor, World, owner_of
 from tests.toys.runs import toy_config, write_inputs
 
 LEASE_S = 10.0
@@ -166,13 +166,13 @@ class Protocol(RuleBasedStateMachine):
     def _finish(self) -> None:
         """Let all that live go on, and see to it that there is one that waits for the end."""
         self.world.start(self._extend)
-        self._work_off()
+        self.work_off()
         # What stood still until the very end comes back after it.
         for actor in self.world.living():
             actor.paused = False
-        self._work_off()
+        self.work_off()
 
-    def _work_off(self) -> None:
+    def work_off(self) -> None:
         self.world.start_worker(self.config, "m1", "here")
         for _ in range(MAX_STEPS // 50):
             if not self._awake():
@@ -191,7 +191,7 @@ class Protocol(RuleBasedStateMachine):
         state, _ = open_state(RunDir(self.run.path), self.config)
         assert state.counts() == {"done": self.num_inputs, "pending": 0, "quarantined": 0}
         assert state.is_done(FINALIZE)
-        lines = [(name, e) for name, e in JournalReader(self.run.journal).read()]
+        lines = [(name, e) for name, e in JournalReader(self.run.journal, Event).read()]
         done = Counter((e.shard, e.attempt) for _, e in lines if e.event == "done")
         assert set(done.values()) == {1}
         for name, event in lines:
@@ -204,7 +204,7 @@ class Protocol(RuleBasedStateMachine):
     def _check_outputs(self, state: Any, done: list[Any]) -> None:
         listed = {}
         for event in done:
-            if state.done[event.shard] != event.attempt:
+            if state.done_attempt(event.shard) != event.attempt:
                 continue
             for file in event.outputs:
                 data = (Path(self.config.output) / file.path).read_bytes()
@@ -215,9 +215,50 @@ class Protocol(RuleBasedStateMachine):
         assert dict(line.split() for line in lines) == listed
 
 
+class _Begun(Protocol):
+    """A run that a test drives by hand."""
+
+    def __init__(self, *, loose: bool) -> None:
+        super().__init__()
+        self.make(num_shards=1, loose=loose)
+
+    def worker(self, machine: str) -> Actor:
+        return self.world.start_worker(self.config, machine, "work")
+
+    def lost(self, actor: Actor, observer: Actor) -> None:
+        """Let an actor stand still until another one has taken over what it did."""
+        actor.paused = True
+        for _ in range(MAX_STEPS):
+            if observer.at == "link 0.2":
+                return
+            observer.step()
+            self.world.pass_time(LEASE_S / 10)
+        raise AssertionError(f"{actor.name} is not taken over")
+
+
+@pytest.mark.parametrize("before", ["rename s0.a", "write"])
+def test_what_a_successor_publishes_after_the_last_step_is_not_mixed_with_it(before):
+    begun = _Begun(loose=True)
+    one, two = begun.worker("m1"), begun.worker("m2")
+    # The first publishes and stands still; the second takes over, then the first says it is done.
+    one.step_to("rename s0.b")
+    one.step_to("write")
+    begun.lost(one, two)
+    two.step_to("rename s0.a")
+    one.paused = False
+    two.paused = True
+    if before == "write":
+        two.step_to("rename s0.b")
+        two.step_to("write")
+    begun.work_off()
+    if before == "write":
+        two.kill()
+    begun.teardown()
+
+
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),

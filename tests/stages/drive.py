@@ -68,7 +68,7 @@ class Drive:
     def finalize(self):
         ctx = FinalizeContext(
             _Plan(self.shards),
-            self.results,
+            lambda: self.results,
             1,
             self.folder,
             self.scratch,
