@@ -77,7 +77,7 @@ def start_all(pipelines: list[PipelineConfig], mode: Mode) -> int:
             codes.append(err.exit_code)
             continue
         codes += started.codes.values()
-        if pipeline.wait and mode == "submit":
+        if pipeline.wait and started.is_submitted:
             to_follow.append((pipeline, started))
     codes += [launch.follow(pipeline, started) for pipeline, started in to_follow]
     return max(codes)

@@ -32,11 +32,13 @@ class Started(NamedTuple):
         directory: the pipeline directory.
         codes: exit code by step; those that are queued or running have 0.
         jobs: number of the submission by step, for steps that wait for their plan.
+        is_submitted: it is SLURM's now, so that it can be followed.
     """
 
     directory: PipelineDir
     codes: dict[str, int]
     jobs: dict[str, int]
+    is_submitted: bool
 
 
 def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
@@ -63,15 +65,15 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
     max_array_size = 0
     if mode == "submit" and isinstance(launcher, SlurmLauncher):
         max_array_size = slurm.check_available()
-    directory, how = _directory(config)
+    directory, how = open_directory(config)
     say(f"pipeline   {show(directory.path)} ({how})")
     if max_array_size:
         submission = pipeline_slurm.Submission(directory, max_array_size)
         codes = _each(config, submission.submit)
-        started = Started(directory, codes, submission.jobs)
+        started = Started(directory, codes, submission.jobs, is_submitted=True)
     else:
         codes = _each(config, lambda step: runs.start(step.config, mode).exit_code)
-        started = Started(directory, codes, {})
+        started = Started(directory, codes, {}, is_submitted=False)
     say(f"\nstatus     python -m hpcpipe status {show(directory.path)}")
     return started
 
@@ -96,7 +98,19 @@ def _each(config: PipelineConfig, start_one: Callable[[StepConfig], int]) -> dic
     return codes
 
 
-def _directory(config: PipelineConfig) -> tuple[PipelineDir, str]:
+def open_directory(config: PipelineConfig) -> tuple[PipelineDir, str]:
+    """Open the pipeline directory, making it where there is none.
+
+    Args:
+        config: the pipeline.
+
+    Returns:
+        The directory, and what was done in words for the user: ``new`` or ``resumed``.
+
+    Raises:
+        ConfigError: it cannot be written.
+        RunMismatchError: it belongs to another pipeline, or is damaged.
+    """
     path = Path(config.path)
     how = "resumed" if is_pipeline_dir(path) else "new"
     info = PipelineInfo(

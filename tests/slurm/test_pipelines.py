@@ -1,6 +1,9 @@
 """Whole pipelines on a real SLURM, by the commands a user types."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -8,8 +11,8 @@ import msgspec
 import pytest
 
 from hpcpipe.manifest.pipeline_dir import Job
-from tests.data.make_shards import make_shards, read_shard
-from tests.slurm.test_run import SMALL, User, field, wait_until
+from tests.data.make_shards import make_edits, make_shards, read_shard
+from tests.slurm.test_run import ROOT, SMALL, User, field, wait_until
 from tests.toys.runs import events_of, write_inputs
 
 pytestmark = pytest.mark.slurm
@@ -88,26 +91,33 @@ def test_three_steps_each_planned_after_the_one_above_and_on_resources_of_its_ow
     assert jobs(path) == [second, third]
 
 
-def test_repack_plans_its_tars_from_the_index_without_accounting(slurm_no_accounting, tmp_path):
+def test_the_launcher_script_builds_a_dataset_without_accounting(slurm_no_accounting, tmp_path):
     user = User(slurm_no_accounting, tmp_path)
     make_shards(tmp_path / "shards", num_shards=3, num_samples=7)
-    stdout = user.ok(
-        "pipeline=repack",
-        f"pipeline.input={tmp_path}/shards/*.tar",
-        "pipeline.output=packed",
-        "pipeline.shard_samples=5",
-        "pipeline.keys=keep",
-        "launcher.array_size=2",
-        *SMALL,
-        "wait=true",
-        "-m",
-    )
-    assert "waiting    for plan job" in stdout
-    tars = sorted((tmp_path / "packed" / "shards").glob("*.tar"))
+    make_edits(tmp_path / "shards", tmp_path / "edits")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = ["pipeline.edits=edits", "pipeline.shard_samples=5", "pipeline.keys=keep"]
+    settings += [*SMALL, "launcher.array_size=2", "wait=true"]
+    done = subprocess.run(
+        [ROOT / "launchers" / "build_dataset.sh", "shards/*.tar", "built", *settings],
+        cwd=tmp_path, env={**user.env, "PATH": path}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("waiting    for plan job") == 2
+    tars = sorted((tmp_path / "built" / "shards").glob("*.tar"))
     assert [len(read_shard(tar)) for tar in tars] == [5, 5, 5, 5, 1]
-    before = [read_shard(tar) for tar in sorted((tmp_path / "shards").glob("*.tar"))]
-    after = {key: sample for tar in tars for key, sample in read_shard(tar).items()}
-    assert after == {key: sample for shard in before for key, sample in shard.items()}
+    wanted = {key: sample for n in range(3) for key, sample in edited(tmp_path, n).items()}
+    assert {key: sample for tar in tars for key, sample in read_shard(tar).items()} == wanted
+
+
+def edited(folder: Path, number: int) -> dict[str, dict[str, bytes]]:
+    """A shard with its edits put in by plain means."""
+    samples = read_shard(folder / "shards" / f"{number:05d}.tar")
+    made = {key: dict(sample) for key, sample in samples.items()}
+    for path in sorted((folder / "edits" / f"{number:05d}").iterdir()):
+        key, _, extension = path.name.partition(".")
+        made[key][extension] = path.read_bytes()
+    return made
 
 
 def test_a_step_that_fails_stops_what_depends_on_it_and_goes_on_within_its_allowance(user):

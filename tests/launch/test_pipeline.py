@@ -1,0 +1,213 @@
+"""Plan jobs and what they decide, without SLURM."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hpcpipe.__main__ import main
+from hpcpipe.config.pipeline import PipelineConfig, StepConfig
+from hpcpipe.errors import RunMismatchError, SetupError, UpstreamIncompleteError
+from hpcpipe.launch import pipeline as launch
+from hpcpipe.launch import step_task
+from hpcpipe.launch.step_task import PlanTask, StepTask
+from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Planned
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.gate import check_upstream
+from tests.toys.runs import run_here, toy_config, write_inputs
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPCPIPE_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs"
+
+
+def make_pipeline(folder: Path, first: str = "toy", **values) -> tuple[PipelineConfig, PipelineDir]:
+    """Two toys, the second on what the first makes; nothing is started."""
+    one = toy_config(folder, first, stage__output=str(folder / "one"), **values)
+    two = toy_config(
+        folder, stage__input=str(folder / "one"), stage__output=str(folder / "two"), **values
+    )
+    steps = (
+        StepConfig(name="first", config=one, needs=()),
+        StepConfig(name="second", config=two, needs=("first",)),
+    )
+    path = str(folder / "runs" / "pair" / "0123")
+    config = PipelineConfig(name="pair", fingerprint="0123", path=path, steps=steps, wait=False)
+    return config, launch.open_directory(config)[0]
+
+
+def submitted(directory: PipelineDir, config: PipelineConfig, array_job: str = "12") -> Job:
+    job = Job(0, "second", 3, plan_job="11", array_job=array_job, command=("pipeline=pair", "-m"))
+    return directory.add_job(job, config.steps[1].config.text)
+
+
+def test_a_plan_job_may_run_again_and_makes_one_launch(tmp_path):
+    write_inputs(tmp_path, a="one", b="two")
+    config, directory = make_pipeline(tmp_path)
+    run_here(config.steps[0].config)
+    job = submitted(directory, config)
+    PlanTask(str(directory.path), job.number)()
+    planned = directory.read_plan(job.number)
+    (directory.plans / f"{job.number}.json").unlink()
+    PlanTask(str(directory.path), job.number)()
+    PlanTask(str(directory.path), job.number)()
+    again = directory.read_plan(job.number)
+    assert (again.run_dir, again.launch, again.error) == (planned.run_dir, 1, "")
+    run = RunDir(Path(planned.run_dir))
+    (record,) = run.read_launches()
+    assert (record.array_job, record.num_workers, record.command) == ("12", 3, job.command)
+    assert (run.path / "launches" / "1.yaml").is_file()
+    assert str(run.path) == config.steps[1].config.run_dir
+    link = run.path / "submitit" / "1"
+    assert link.resolve(strict=False) == directory.submitit / "1" / "workers"
+
+
+def test_a_worker_whose_plan_was_not_made_takes_nothing(tmp_path):
+    write_inputs(tmp_path, a="one")
+    config, directory = make_pipeline(tmp_path)
+    job = submitted(directory, config)
+    with pytest.raises(SetupError, match="was not made, nothing to do"):
+        StepTask(str(directory.path), job.number, 0)()
+    directory.write_plan(job.number, Planned(error="no"))
+    with pytest.raises(SetupError, match="was not made, nothing to do"):
+        StepTask(str(directory.path), job.number, 0)()
+
+
+def test_a_worker_works_on_what_was_planned(tmp_path):
+    write_inputs(tmp_path, a="one")
+    config, directory = make_pipeline(tmp_path)
+    run_here(config.steps[0].config)
+    job = submitted(directory, config)
+    PlanTask(str(directory.path), job.number)()
+    assert "1 shards done" in StepTask(str(directory.path), job.number, 0)()
+    assert (tmp_path / "two" / "a.out").read_text() == "hello HELLO ONE"
+
+
+def test_why_there_is_no_plan_is_recorded_and_the_job_fails(tmp_path, capsys):
+    write_inputs(tmp_path, a="one", b="bad")
+    config, directory = make_pipeline(tmp_path)
+    job = submitted(directory, config)
+    with pytest.raises(SystemExit) as stop:
+        PlanTask(str(directory.path), job.number)()
+    assert stop.value.code != 0
+    assert "step first was never planned" in directory.read_plan(job.number).error
+    assert "error: step second was not planned" in capsys.readouterr().err
+    run_here(config.steps[0].config)
+    with pytest.raises(SystemExit):
+        PlanTask(str(directory.path), job.number)()
+    assert "1 of 2 shards are quarantined" in directory.read_plan(job.number).error
+
+
+def test_without_its_array_a_plan_job_fails_once_the_plan_is_made(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    monkeypatch.setattr(step_task, "ARRAY_TIMEOUT_S", 0.0)
+    config, directory = make_pipeline(tmp_path)
+    run_here(config.steps[0].config)
+    job = submitted(directory, config, array_job="")
+    with pytest.raises(SystemExit):
+        PlanTask(str(directory.path), job.number)()
+    assert "workers were never submitted" in directory.read_plan(job.number).error
+    assert directory.step("second").find_run() is not None
+
+
+def test_the_gate_wants_the_last_step_of_a_run_too(tmp_path):
+    write_inputs(tmp_path, a="one")
+    config, directory = make_pipeline(tmp_path, first="final")
+    second = directory.step("second")
+    run_here(config.steps[0].config)
+    check_upstream(directory, second)
+    run = RunDir(Path(config.steps[0].config.run_dir))
+    for file in run.journal.iterdir():
+        lines = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join(line for line in lines if b"@finalize" not in line))
+    with pytest.raises(UpstreamIncompleteError, match=r"last step \(finalize\) is not done"):
+        check_upstream(directory, second)
+
+
+def test_raising_the_allowance_of_a_finished_step_lets_the_next_one_begin(tmp_path):
+    write_inputs(tmp_path, a="one", b="bad")
+    config, directory = make_pipeline(tmp_path)
+    assert run_here(config.steps[0].config).exit_code == 3
+    config, directory = make_pipeline(tmp_path, run__max_failed_fraction=0.5)
+    assert run_here(config.steps[0].config).exit_code == 0
+    check_upstream(directory, directory.step("second"))
+    assert run_here(config.steps[1].config).exit_code == 0
+
+
+def test_a_step_is_found_where_its_output_says_its_run_is(tmp_path):
+    write_inputs(tmp_path, a="one")
+    elsewhere = toy_config(
+        tmp_path, stage__output=str(tmp_path / "one"), run_dir=str(tmp_path / "elsewhere")
+    )
+    run_here(elsewhere)
+    _, directory = make_pipeline(tmp_path)
+    assert directory.step("first").find_run().path == tmp_path / "elsewhere"
+
+
+def test_a_pipeline_directory_belongs_to_one_pipeline(tmp_path):
+    write_inputs(tmp_path, a="one")
+    _, directory = make_pipeline(tmp_path)
+    info = json.loads((directory.path / "pipeline.json").read_text())
+    (directory.path / "pipeline.json").write_text(json.dumps(info | {"fingerprint": "4567"}))
+    with pytest.raises(RunMismatchError, match="belongs to another pipeline"):
+        make_pipeline(tmp_path)
+    (directory.path / "pipeline.json").write_text(json.dumps(info | {"format_version": 9}))
+    with pytest.raises(RunMismatchError, match="has format version 9"):
+        PipelineDir(directory.path)
+
+
+def test_status_and_retry_of_a_pipeline(tmp_path, capsys):
+    write_inputs(tmp_path, a="one", b="bad")
+    config, directory = make_pipeline(tmp_path)
+    started = launch.start(config, "here")
+    assert started.codes == {"first": 3, "second": 3}
+    capsys.readouterr()
+    for name in (str(directory.path), "pair", "pair/01", "0123"):
+        assert main(["status", name]) == 0
+        shown = capsys.readouterr().out
+        assert "state      quarantined, 0 of 2 steps complete" in shown
+        assert "1 of 2 done, 1 quarantined" in shown
+    assert "python -m hpcpipe retry runs/pair/0123" in shown
+    assert main(["status"]) == 0
+    assert "pipelines\n  runs/pair/0123" in capsys.readouterr().out
+    write_inputs(tmp_path, b="mended")
+    assert main(["retry", "pair", "--all"]) == 2
+    assert "name the run of one of its steps" in capsys.readouterr().err
+    assert main(["retry", "pair"]) == 0
+    shown = capsys.readouterr().out
+    assert "reset      1 shard" in shown
+    assert "go on      launch it again with the same command" in shown
+    assert launch.start(config, "here").codes == {"first": 0, "second": 0}
+    assert main(["status", "pair", "--json"]) == 0
+    view = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert view["state"] == "complete"
+    assert [(s["name"], s["done"], s["needs"]) for s in view["steps"]] == [
+        ("first", 2, []),
+        ("second", 2, ["first"]),
+    ]
+    assert view["steps"][0]["accounting"]["num_workers"] == 2
+
+
+def test_a_verb_that_is_about_one_run_names_those_of_the_steps(tmp_path, capsys):
+    write_inputs(tmp_path, a="one")
+    config, directory = make_pipeline(tmp_path)
+    launch.start(config, "here")
+    capsys.readouterr()
+    assert main(["verify", str(directory.path)]) == 2
+    shown = capsys.readouterr().err
+    assert "is a pipeline; name one of its runs" in shown
+    assert shown.count("python -m hpcpipe verify runs/toy/") == 2
+
+
+def test_two_pipelines_of_one_name_have_to_be_told_apart(tmp_path, capsys):
+    write_inputs(tmp_path, a="one")
+    _, directory = make_pipeline(tmp_path)
+    other = directory.path.with_name("0456")
+    PipelineDir.make(other, directory.info)
+    assert main(["status", "pair"]) == 2
+    assert "could be one of these pipelines" in capsys.readouterr().err
+    assert main(["status", "pair/04"]) == 0
+    assert "runs/pair/0456" in capsys.readouterr().out
