@@ -62,6 +62,19 @@ def test_other_commands_work_on_this_machine(section, photo_shards, tmp_path):
         assert "complete" in run(here, tmp_path), command
 
 
+def test_a_pipeline_of_ones_own_and_the_one_that_comes_with_it(photo_shards, tmp_path):
+    (tmp_path / "shards").symlink_to(photo_shards.shards)
+    (text,) = re.findall(r"```yaml\n(# Tars.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "conf" / "pipeline").mkdir(parents=True)
+    (tmp_path / "conf" / "pipeline" / "mine.yaml").write_text(text)
+    *_, command = commands("Pipelines")
+    command = command.replace("/data", str(tmp_path)).replace(" -m wait=true", "")
+    assert run(command, tmp_path).count("complete: ") == 2
+    mine = command.replace("=repack", "=mine").replace("/packed", "/mine")
+    assert run(mine, tmp_path).count("complete: ") == 2
+    assert len(list((tmp_path / "mine" / "shards").glob("*.tar"))) == 1
+
+
 def test_the_python_call(photo_shards, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
