@@ -23,7 +23,7 @@ from hpcpipe.errors import LaunchError
 from hpcpipe.launch import slurm, squeue
 from hpcpipe.launch import start as runs
 from hpcpipe.launch.parameters import layout, worker_parameters
-from hpcpipe.launch.pending import own_arguments, show
+from hpcpipe.launch.pending import own_arguments, python_command, show
 from hpcpipe.launch.step_task import PlanTask, StepTask
 from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Step
 from hpcpipe.runtime.access import user_name
@@ -83,12 +83,13 @@ class Submission:
             return 0
         self._unfinished.add(step.name)
         after = self._live_jobs(waits_for)
-        # Workers that were planned already are left alone, whatever became of the steps above.
-        if job is not None and (is_queued or job.array_job in live):
-            if not is_queued or set(after) <= set(job.after):
-                say(f"left alone {', '.join(live)}: queued or running already")
+        # Workers that are at work are left alone, whatever became of the steps above.
+        if live and (job is None or not is_queued or set(after) <= set(job.after)):
+            say(f"left alone {', '.join(live)}: queued or running already")
+            if job is not None and set(job.ids) & set(live):
                 self.jobs[step.name] = job.number
-                return 0
+            return 0
+        if job is not None and is_queued:
             squeue.cancel(job.ids)
             say(f"cancelled  {', '.join(job.ids)}, which did not wait for all jobs above")
         job = self._add(step, after)
@@ -149,7 +150,8 @@ def _submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slu
     path, folder = str(directory.path), directory.submitit / str(job.number)
     after = f"afterany:{':'.join(job.after)}" if job.after else None
     parameters = _with(plan_parameters(config, launcher), dependency=after)
-    plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters)
+    python = python_command(config.site)
+    plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters, python)
     job = msgspec.structs.replace(job, plan_job=plan_job)
     directory.update_job(job)
     parameters = _with(
@@ -161,7 +163,7 @@ def _submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slu
     while True:
         tasks = [StepTask(path, job.number, index) for index in range(number)]
         try:
-            array_job = _submit(tasks, folder / "workers", parameters)
+            array_job = _submit(tasks, folder / "workers", parameters, python)
         except LaunchError as error:
             if number == 1 or not slurm.TOO_MANY.search(str(error)):
                 raise
@@ -180,11 +182,11 @@ def _with(parameters: dict[str, Any], **additional: str | None) -> dict[str, Any
     }
 
 
-def _submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any]) -> str:
+def _submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str) -> str:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
-        return slurm.submit(tasks, folder, parameters)
+        return slurm.submit(tasks, folder, parameters, python)
     except (FailedJobError, FailedSubmissionError, ValueError) as error:
         shutil.rmtree(folder)
         raise LaunchError(slurm.refusal(error)) from error

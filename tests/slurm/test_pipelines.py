@@ -12,7 +12,7 @@ import pytest
 
 from hpcpipe.manifest.pipeline_dir import Job
 from tests.data.make_shards import make_edits, make_shards, read_shard
-from tests.slurm.test_run import ROOT, SMALL, User, field, wait_until
+from tests.slurm.user import ROOT, SMALL, User, field, wait_until
 from tests.toys.runs import events_of, write_inputs
 
 pytestmark = pytest.mark.slurm
@@ -195,7 +195,7 @@ def test_launching_again_leaves_waiting_steps_alone_unless_workers_were_added(us
 
 @pytest.mark.parametrize("option", ["second.site", "+second.launcher.slurm"])
 def test_what_sbatch_refuses_halfway_leaves_the_steps_above_and_nothing_half(user, option):
-    write_inputs(user.folder, a="one")
+    write_inputs(user.folder, a="slow 30")
     done = user.hpcpipe(*chain(user, f"{option}.partition=nope"))
     assert done.returncode == 2
     assert "error: step second: " in done.stderr
@@ -204,5 +204,8 @@ def test_what_sbatch_refuses_halfway_leaves_the_steps_above_and_nothing_half(use
     for job in jobs(pipeline_dir(user, done.stdout)):
         assert job.array_job == ""
         assert set(user.cluster.wait_for(job.plan_job).values()) == {"CANCELLED"}
-    assert user.hpcpipe(*chain(user), "wait=true").returncode == 0
-    assert states(user) == ["complete"] * 3
+    num_before = len(jobs(pipeline_dir(user, done.stdout)))
+    path = pipeline_dir(user, user.ok(*chain(user)))
+    assert all(job.array_job for job in jobs(path)[num_before:])
+    assert states(user)[1:] == ["waiting", "waiting"]
+    user.ok("cancel", str(path))
