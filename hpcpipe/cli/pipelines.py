@@ -11,7 +11,8 @@ from hpcpipe.cli.verb import runs_folder
 from hpcpipe.cli.watch import QUEUE_TIMEOUT_S
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.launch.squeue import Task, queued_tasks
-from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Step, is_pipeline_dir
+from hpcpipe.manifest.pipeline_dir import PipelineDir, is_pipeline_dir
+from hpcpipe.manifest.pipeline_records import Job, Step
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.accounting import Accounting
 from hpcpipe.runtime.find import read_options

@@ -13,13 +13,8 @@ from hpcpipe.errors import ConfigError, HpcPipeError
 from hpcpipe.launch import pipeline_slurm, slurm
 from hpcpipe.launch import start as runs
 from hpcpipe.launch.pending import show
-from hpcpipe.manifest.pipeline_dir import (
-    FORMAT_VERSION,
-    PipelineDir,
-    PipelineInfo,
-    Step,
-    is_pipeline_dir,
-)
+from hpcpipe.manifest.pipeline_dir import FORMAT_VERSION, PipelineDir, is_pipeline_dir
+from hpcpipe.manifest.pipeline_records import PipelineInfo, Step
 
 EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130

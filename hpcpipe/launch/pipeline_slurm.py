@@ -6,32 +6,24 @@ going well: a worker that died, and whose shards others finished, would block th
 """
 
 import contextlib
-import dataclasses
 import os
-import shutil
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from hpcpipe.config import Config, Resources, SlurmLauncher
+from hpcpipe.config import SlurmLauncher
 from hpcpipe.config.pipeline import StepConfig
 from hpcpipe.console import plural, say
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import slurm, squeue
 from hpcpipe.launch import start as runs
-from hpcpipe.launch.parameters import layout, worker_parameters
-from hpcpipe.launch.pending import own_arguments, python_command, show
-from hpcpipe.launch.step_task import PlanTask, StepTask
-from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Step
+from hpcpipe.launch.parameters import layout
+from hpcpipe.launch.pending import own_arguments, show
+from hpcpipe.launch.step_jobs import submit_both
+from hpcpipe.manifest.pipeline_dir import PipelineDir
+from hpcpipe.manifest.pipeline_records import Job, Step
 from hpcpipe.runtime.access import user_name
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.summary import exit_code
-
-PLAN_TIME_MIN = 60
-PLAN_MEM_GB = 8.0
 
 
 class Submission:
@@ -130,7 +122,7 @@ class Submission:
         )
         job = self._directory.add_job(job, step.config.text)
         try:
-            return _submit_both(self._directory, job, step.config, launcher)
+            return submit_both(self._directory, job, step.config, launcher)
         except LaunchError:
             self._withdraw(job.number)
             raise
@@ -144,78 +136,6 @@ class Submission:
         # Its number stays taken: the plan job may still write what became of it.
         with contextlib.suppress(LaunchError):
             squeue.cancel(job.ids)
-
-
-def _submit_both(directory: PipelineDir, job: Job, config: Config, launcher: SlurmLauncher) -> Job:
-    path, folder = str(directory.path), directory.submitit / str(job.number)
-    after = f"afterany:{':'.join(job.after)}" if job.after else None
-    parameters = _with(plan_parameters(config, launcher), dependency=after)
-    python = python_command(config.site)
-    plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters, python)
-    job = msgspec.structs.replace(job, plan_job=plan_job)
-    directory.update_job(job)
-    parameters = _with(
-        worker_parameters(config, launcher),
-        dependency=f"afterok:{plan_job}",
-        kill_on_invalid_dep="yes",
-    )
-    number = job.num_workers
-    while True:
-        tasks = [StepTask(path, job.number, index) for index in range(number)]
-        try:
-            array_job = _submit(tasks, folder / "workers", parameters, python)
-        except LaunchError as error:
-            if number == 1 or not slurm.TOO_MANY.search(str(error)):
-                raise
-            number //= 2
-            continue
-        job = msgspec.structs.replace(job, array_job=array_job, num_workers=number)
-        directory.update_job(job)
-        return job
-
-
-def _with(parameters: dict[str, Any], **additional: str | None) -> dict[str, Any]:
-    given = {key.replace("_", "-"): value for key, value in additional.items() if value}
-    return {
-        **parameters,
-        "additional_parameters": {**parameters["additional_parameters"], **given},
-    }
-
-
-def _submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str) -> str:
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
-    try:
-        return slurm.submit(tasks, folder, parameters, python)
-    except (FailedJobError, FailedSubmissionError, ValueError) as error:
-        shutil.rmtree(folder)
-        raise LaunchError(slurm.refusal(error)) from error
-
-
-def plan_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:
-    """Parameters for submitit of a plan job: one core, an hour, what the site wants to hear.
-
-    Args:
-        config: config of the step that is planned.
-        launcher: its launcher; options of its workers' are left out.
-
-    Returns:
-        The parameters.
-
-    Raises:
-        Nothing.
-    """
-    resources = config.resources
-    small = Resources(
-        cpus=1,
-        gpus=0,
-        mem_gb=resources.mem_gb and min(resources.mem_gb, PLAN_MEM_GB),
-        time_min=min(resources.time_min, PLAN_TIME_MIN),
-    )
-    alone = {"tasks_per_node": 1, "nodes": 1}
-    plain = dataclasses.replace(launcher, slurm=alone, max_parallel=None)
-    parameters = worker_parameters(dataclasses.replace(config, resources=small), plain)
-    return {**parameters, "job_name": f"hpcpipe-plan-{config.stage_name}-{config.run_name}"}
 
 
 def live_jobs(directory: PipelineDir, steps: Iterable[Step]) -> list[str]:

@@ -16,7 +16,8 @@ from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
 from hpcpipe.launch.task import WorkerTask
-from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Planned
+from hpcpipe.manifest.pipeline_dir import PipelineDir
+from hpcpipe.manifest.pipeline_records import Job, Planned
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.gate import check_upstream

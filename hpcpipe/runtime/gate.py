@@ -5,7 +5,8 @@ lost for good, or have been cancelled.
 """
 
 from hpcpipe.errors import UpstreamIncompleteError
-from hpcpipe.manifest.pipeline_dir import PipelineDir, Step
+from hpcpipe.manifest.pipeline_dir import PipelineDir
+from hpcpipe.manifest.pipeline_records import Step
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer
 

@@ -11,7 +11,8 @@ from hpcpipe.errors import RunMismatchError, SetupError, UpstreamIncompleteError
 from hpcpipe.launch import pipeline as launch
 from hpcpipe.launch import step_task
 from hpcpipe.launch.step_task import PlanTask, StepTask
-from hpcpipe.manifest.pipeline_dir import Job, PipelineDir, Planned
+from hpcpipe.manifest.pipeline_dir import PipelineDir
+from hpcpipe.manifest.pipeline_records import Job, Planned
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.gate import check_upstream
 from tests.toys.runs import run_here, toy_config, write_inputs

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from hpcpipe.manifest.pipeline_dir import Job
+from hpcpipe.manifest.pipeline_records import Job
 from tests.data.make_shards import make_edits, make_shards, read_shard
 from tests.slurm.user import ROOT, SMALL, User, field, wait_until
 from tests.toys.runs import events_of, write_inputs
