@@ -5,11 +5,11 @@ job's set-up lines and Python's start take is in it. It ends with the last beat:
 before the job, and the wait for its end after TERM, is not.
 """
 
-import contextlib
 import os
 import re
+import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from hpcpipe.config import Resources
@@ -95,15 +95,16 @@ class Meter:
         self.num_done = self.num_failed = 0
         self._num_samples = self._bytes_in = self._bytes_out = 0
 
-    @contextlib.contextmanager
-    def busy(self) -> Iterator[None]:
-        """Count the time inside as time in shards. Raises what is raised inside."""
-        before, started = self._busy[0], time.monotonic()
-        self._busy = (before, started)
-        try:
-            yield
-        finally:
-            self._busy = (before + time.monotonic() - started, None)
+    def begin_shard(self) -> None:
+        """Count the time from now on as busy. Raises nothing."""
+        self.end_shard()
+        self._busy = (self._busy[0], time.monotonic())
+
+    def end_shard(self) -> None:
+        """Count no more time as busy. Raises nothing."""
+        busy_s, since = self._busy
+        if since is not None:
+            self._busy = (busy_s + time.monotonic() - since, None)
 
     def add_done(self, event: Event) -> None:
         """Count a finished shard.
@@ -139,8 +140,8 @@ class Meter:
 
 
 def _cpu_s() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    uses = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(use.ru_utime + use.ru_stime for use in uses)
 
 
 def _process_age_s() -> float:

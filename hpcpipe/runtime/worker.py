@@ -213,8 +213,7 @@ class Worker:
             for shard_id in claim.shards:
                 if self._flag.is_set or self._deadline.too_near():
                     break
-                with self._meter.busy():
-                    outcome = self._do_shard(shard_id, claim)
+                outcome = self._do_shard(shard_id, claim)
                 if outcome.kind == "lost":
                     logger.warning("shard %s: another worker has taken it over", shard_id)
                     return
@@ -225,11 +224,13 @@ class Worker:
 
     def _close(self, claim: Claim, error: BaseException | None) -> None:
         self._watchdog.at_hand = None
+        self._meter.end_shard()
         self._session.heartbeat.update(shard="", num_samples=0, state="working")
         if any(self._state.status(shard_id) == "pending" for shard_id in claim.shards):
             self._record(closed_event(claim, error))
 
     def _do_shard(self, shard_id: str, claim: Claim) -> Outcome:
+        self._meter.begin_shard()
         ctx, work = self._begin(shard_id, claim)
         self._deadline.begin()
         self._watchdog.at_hand = AtHand(claim, shard_id, ctx, time.monotonic())
