@@ -20,6 +20,9 @@ from hpcpipe.manifest.usage import Usage
 logger = logging.getLogger(__name__)
 
 BEAT_BYTES = 1024
+FIRST_S = 1.0
+"""The first beat comes after this, later ones ever later up to the usual time: a worker that has
+just begun is looked at most, and what one does that dies young is not lost."""
 
 
 class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,7 +63,7 @@ class Heartbeat:
 
         Args:
             path: ``workers/NAME.beat``, which must not exist.
-            every_s: seconds between beats.
+            every_s: seconds between beats, once it has beaten a while.
             on_beat: called in the beating thread before every beat (a watchdog).
             measure: says what was used so far; called for every beat, in any thread.
 
@@ -111,7 +114,9 @@ class Heartbeat:
         self._write()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
+        pause_s = min(FIRST_S, self._every_s)
+        while not self._stop.wait(pause_s):
+            pause_s = min(2 * pause_s, self._every_s)
             self._on_beat()
             self._write()
 

@@ -6,16 +6,15 @@ before the job, and the wait for its end after TERM, is not.
 """
 
 import os
-import re
 import resource
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from hpcpipe.config import Resources
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.manifest.usage import Usage
+from hpcpipe.runtime.devices import place
 
 
 class Given(NamedTuple):
@@ -38,7 +37,7 @@ def given_to_worker(launch: Launch, resources: Resources) -> Given:
         resources: what was asked for.
 
     Returns:
-        In a SLURM job what SLURM gave it on this node, shared among the job's tasks there, even
+        In a SLURM job what SLURM gave it on this node, shared among the job's workers there, even
         where that is more than was asked for. Elsewhere what was asked for, and no more cores
         than its part of the machine.
 
@@ -46,24 +45,18 @@ def given_to_worker(launch: Launch, resources: Resources) -> Given:
         Nothing.
     """
     if "SLURM_JOB_ID" in os.environ and launch.kind not in ("here", "local"):
-        return _given_by_slurm(os.environ, resources)
+        return _given_by_slurm(resources)
     share = len(os.sched_getaffinity(0)) / max(launch.num_workers, 1)
     return Given(min(float(resources.cpus), share), float(resources.gpus))
 
 
-def _given_by_slurm(env: Mapping[str, str], resources: Resources) -> Given:
-    tasks = env.get("SLURM_STEP_TASKS_PER_NODE") or env.get("SLURM_TASKS_PER_NODE") or "1"
-    num_tasks = max(_leading_number(tasks), 1)  # "4" or "4(x2)"; never uneven in a job of ours
-    cpus, gpus = (_leading_number(env.get(f"SLURM_{k}_ON_NODE", "")) for k in ("CPUS", "GPUS"))
+def _given_by_slurm(resources: Resources) -> Given:
+    num_workers = place().num_local
+    cpus, gpus = (int(os.environ.get(f"SLURM_{kind}_ON_NODE", "0")) for kind in ("CPUS", "GPUS"))
     return Given(
-        cpus / num_tasks if cpus else float(resources.cpus),
-        gpus / num_tasks if gpus else float(resources.gpus),
+        cpus / num_workers if cpus else float(resources.cpus),
+        gpus / num_workers if gpus else float(resources.gpus),
     )
-
-
-def _leading_number(text: str) -> int:
-    found = re.match(r"\d+", text)
-    return int(found[0]) if found else 0
 
 
 class Meter:

@@ -34,6 +34,8 @@ def check(tree):
         assert list(worker["identity"]) == described("`workers[].identity`")
         assert list(worker["beat"]) == described("`workers[].beat`")
         assert list(worker["beat"]["used"]) == described("`workers[].beat.used`")
+    for launch in tree["launches"]:
+        assert list(launch["code"]) == described("`launches[].code`")
     for name in ("failures", "launches", "not_started"):
         for item in tree[name]:
             assert list(item) == described(f"`{name}[]`")

@@ -82,13 +82,21 @@ def resources(cpus, gpus=0):
     [
         ({}, (2, 1)),
         ({"SLURM_CPUS_ON_NODE": "8"}, (8, 1)),
-        ({"SLURM_CPUS_ON_NODE": "8", "SLURM_TASKS_PER_NODE": "1"}, (8, 1)),
-        ({"SLURM_CPUS_ON_NODE": "8", "SLURM_STEP_TASKS_PER_NODE": "4(x2)"}, (2, 1)),
+        ({"SLURM_CPUS_ON_NODE": "8", "SLURM_TASKS_PER_NODE": "4"}, (8, 1)),  # the batch process
+        (
+            {
+                "SLURM_CPUS_ON_NODE": "8",
+                "SLURM_STEP_NUM_TASKS": "8",
+                "SLURM_STEP_TASKS_PER_NODE": "4(x2)",
+            },
+            (2, 1),
+        ),
         (
             {
                 "SLURM_CPUS_ON_NODE": "6",
                 "SLURM_GPUS_ON_NODE": "2",
-                "SLURM_TASKS_PER_NODE": "4",
+                "SLURM_STEP_NUM_TASKS": "4",
+                "SLURM_STEP_TASKS_PER_NODE": "4",
             },
             (1.5, 0.5),
         ),

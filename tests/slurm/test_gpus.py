@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.workers import read_workers
 from tests.slurm.user import ROOT, SMALL, User, run_dir, wait_until
 from tests.toys.runs import events_of, write_inputs
 
@@ -32,17 +33,25 @@ def devices(path: Path) -> list[str]:
     return sorted(p.read_text().removesuffix(" SLOW 2") for p in path.glob("out/*.out"))
 
 
+def given(path: Path) -> list[tuple[float, float]]:
+    """Cores and GPUs of every worker, as its heartbeat says."""
+    used = [view.beat.used for view in read_workers(RunDir(path), lease_s=60)]
+    return [(one.cpus, one.gpus) for one in used]
+
+
 FOUR = [f"cuda {n}" for n in range(4)]
 
 
 def test_each_task_of_an_array_has_its_own(user):
     path = launch(user, *GPU, "launcher.array_size=4", "wait=true")
     assert devices(path) == FOUR
+    assert given(path) == [(1, 1)] * 4
 
 
 def test_workers_that_share_a_job_have_their_own(user):
     path = launch(user, *GPU, *WHOLE_NODE, "wait=true")
     assert devices(path) == FOUR
+    assert given(path) == [(1, 1)] * 4
     logs = {log.stem for log in path.glob("logs/*.log")}
     array = logs.pop().partition("_")[0]
     assert logs <= {f"{array}_0.{rank}" for rank in range(4)}
@@ -52,6 +61,7 @@ def test_workers_that_share_a_job_have_their_own(user):
 def test_masked_devices_stay_as_they_are(user):
     path = launch(user, *GPU, *WHOLE_NODE, "launcher.slurm.gpus_per_task=1", "wait=true")
     assert devices(path) == FOUR
+    assert given(path) == [(1, 1)] * 4
 
 
 def test_more_workers_than_gpus_say_so_and_take_no_shard(user):
