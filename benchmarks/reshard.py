@@ -79,8 +79,8 @@ def hpcpipe_run(job: peers.Job, num_workers: int):
     from hpcpipe.launch.pending import Pending, new_launch
     from hpcpipe.launch.prepare import prepare
     from hpcpipe.runtime.results import open_state
+    from hpcpipe.runtime.run_worker import run_worker
     from hpcpipe.runtime.signals import StopFlag
-    from hpcpipe.runtime.worker import run_worker
 
     config = compose_run(
         "reshard",

@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         Nothing; errors are printed. With HPCPIPE_DEBUG=1 their tracebacks are printed too.
     """
     args = sys.argv[1:] if argv is None else argv
-    from hpcpipe.errors import HpcPipeError
+    from hpcpipe.errors import HpcPipeError, OutageError, is_environment_error
 
     try:
         return _dispatch(args)
@@ -50,7 +50,10 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as err:
-        return _report(f"{err} (HPCPIPE_DEBUG=1 shows where)", HpcPipeError.exit_code)
+        is_outage = is_environment_error(err)
+        again = "; nothing is lost, the same command goes on once that is mended" * is_outage
+        exit_code = OutageError.exit_code if is_outage else HpcPipeError.exit_code
+        return _report(f"{err}{again} (HPCPIPE_DEBUG=1 shows where)", exit_code)
     except Exception:
         traceback.print_exc()
         return _report("this is a bug in hpcpipe; please report it with the lines above", EXIT_BUG)

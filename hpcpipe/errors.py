@@ -128,6 +128,24 @@ def is_environment_error(error: BaseException) -> bool:
     return False
 
 
+def naming(error: OSError, path: object) -> OSError:
+    """Name the file in an error that does not: those of open files only say what happened.
+
+    Args:
+        error: what happened.
+        path: to what.
+
+    Returns:
+        The same error.
+
+    Raises:
+        Nothing.
+    """
+    if error.filename is None:
+        error.filename = str(path)
+    return error
+
+
 def missing_extra(package: str, extra: str, needed_for: str) -> SetupError:
     """Build the error for an optional dependency that is not installed.
 

@@ -46,6 +46,12 @@ def faults(fault_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Fau
     return Faults(fault_library, tmp_path_factory.mktemp("rules"))
 
 
+@pytest.fixture(scope="module")
+def module_faults(fault_library: Path, tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    """Like `faults`, shared by the tests of a module."""
+    return Faults(fault_library, tmp_path_factory.mktemp("rules"))
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
     """An S3-compatible server on loopback."""

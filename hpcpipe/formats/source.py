@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
-from hpcpipe.errors import BadInputError
+from hpcpipe.errors import BadInputError, naming
 from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
 from hpcpipe.formats.remote_source import RemoteSource
 
@@ -104,18 +104,25 @@ class LocalSource:
 
     def read_at(self, offset: int, num_bytes: int) -> bytes:
         """Read a byte range, fewer bytes only at the end. Raises OSError."""
-        data = os.pread(self._fd, num_bytes, offset)
-        self.count_read(len(data))
+        data = self._pread(num_bytes, offset)
         if len(data) == num_bytes or offset + len(data) >= self.size_bytes:
             return data
         parts = [data]
         got = len(data)
         while got < num_bytes and data:  # the kernel reads at most 2 GiB at a time
-            data = os.pread(self._fd, num_bytes - got, offset + got)
-            self.count_read(len(data))
+            data = self._pread(num_bytes - got, offset + got)
             parts.append(data)
             got += len(data)
         return b"".join(parts)
+
+    def _pread(self, num_bytes: int, offset: int) -> bytes:
+        try:
+            data = os.pread(self._fd, num_bytes, offset)
+        except OSError as error:
+            naming(error, self.path)
+            raise
+        self.count_read(len(data))
+        return data
 
     def read_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several (offset, number of bytes) ranges.

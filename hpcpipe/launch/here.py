@@ -5,8 +5,8 @@ from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.task import worker_label
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
+from hpcpipe.runtime.run_worker import run_worker
 from hpcpipe.runtime.signals import StopFlag
-from hpcpipe.runtime.worker import run_worker
 
 
 def launch(pending: Pending) -> bool:

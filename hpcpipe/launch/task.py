@@ -15,9 +15,10 @@ from hpcpipe.launch.job import own_job
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime import devices
 from hpcpipe.runtime.find import read_resources
+from hpcpipe.runtime.run_worker import run_worker
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.watchdog import EXIT_STOPPED
-from hpcpipe.runtime.worker import WorkerResult, run_worker
+from hpcpipe.runtime.worker import WorkerResult
 
 logger = logging.getLogger(__name__)
 

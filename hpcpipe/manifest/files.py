@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from hpcpipe.errors import naming
+
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES})
 """What filesystems say that have no hard links."""
 
@@ -42,24 +44,6 @@ def fsync_dir(path: Path) -> None:
             raise
     finally:
         os.close(fd)
-
-
-def naming(error: OSError, path: Path) -> OSError:
-    """Name the file in an error that does not: those of open files only say what happened.
-
-    Args:
-        error: what happened.
-        path: to what.
-
-    Returns:
-        The same error.
-
-    Raises:
-        Nothing.
-    """
-    if error.filename is None:
-        error.filename = str(path)
-    return error
 
 
 def write_new(path: Path, data: bytes) -> int:

@@ -50,7 +50,11 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Heartbeat:
-    """Beats in a thread until it is told to stop, and says what the worker does."""
+    """Beats in a thread until it is told to stop, and says what the worker does.
+
+    Attributes:
+        path: ``workers/NAME.beat``.
+    """
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class Heartbeat:
         Raises:
             OSError: the file cannot be written.
         """
-        self._path = path
+        self.path = path
         self._every_s = every_s
         self._on_beat = on_beat
         self._measure = measure
@@ -79,6 +83,7 @@ class Heartbeat:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         write_new(path, _padded(self._beat))
+        self._written_at = time.monotonic()
 
     def start(self) -> None:
         """Begin to beat. Raises RuntimeError when started twice."""
@@ -94,9 +99,21 @@ class Heartbeat:
         """The latest state."""
         return self._beat
 
-    def beat_now(self) -> None:
-        """Write a beat between two others, so that a change is seen at once. Raises nothing."""
-        self._write()
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last beat that could be written."""
+        return time.monotonic() - self._written_at
+
+    def beat_now(self) -> bool:
+        """Write a beat between two others, so that a change is seen at once.
+
+        Returns:
+            False where it could not be written.
+
+        Raises:
+            Nothing.
+        """
+        return self._write()
 
     def end(self, note: str) -> None:
         """Stop beating and say that the worker ended.
@@ -120,20 +137,23 @@ class Heartbeat:
             self._on_beat()
             self._write()
 
-    def _write(self) -> None:
+    def _write(self) -> bool:
         with self._lock:
             self._beat = msgspec.structs.replace(
                 self._beat, counter=self._beat.counter + 1, at=time.time(), used=self._measure()
             )
             try:
                 # Opened and closed each time: that is what makes it visible on NFS.
-                fd = os.open(self._path, os.O_WRONLY)
+                fd = os.open(self.path, os.O_WRONLY)
                 try:
                     os.pwrite(fd, _padded(self._beat), 0)
                 finally:
                     os.close(fd)
             except OSError as error:
-                logger.warning("heartbeat %s: %s", self._path, error)
+                logger.warning("heartbeat %s: %s", self.path, error)
+                return False
+            self._written_at = time.monotonic()
+            return True
 
 
 def _padded(beat: Beat) -> bytes:

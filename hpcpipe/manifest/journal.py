@@ -14,7 +14,8 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from hpcpipe.manifest.files import FILE_MODE, naming, write_all
+from hpcpipe.errors import naming
+from hpcpipe.manifest.files import FILE_MODE, write_all
 from hpcpipe.stage import OutputFile
 
 logger = logging.getLogger(__name__)

@@ -1,22 +1,22 @@
-"""A worker's presence in a run directory: identity, journal, heartbeat, log file, scratch."""
+"""A worker's presence in a run directory: identity, journal, heartbeat, scratch."""
 
-import contextlib
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from hpcpipe.errors import SetupError
+from hpcpipe.errors import OutageError, SetupError, is_environment_error
 from hpcpipe.manifest.files import nonce, write_new
 from hpcpipe.manifest.heartbeat import Heartbeat
 from hpcpipe.manifest.identity import Identity, own_identity
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.meter import Meter
+from hpcpipe.runtime.patience import Patience
 from hpcpipe.runtime.scratch import make_scratch
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class Session:
         heartbeat_s: float,
         meter: Meter | None = None,
         code: str = "",
+        patience: Patience | None = None,
     ) -> None:
         """Make the worker's files.
 
@@ -54,6 +55,7 @@ class Session:
             heartbeat_s: seconds between beats.
             meter: measures what the worker uses; None for one of nothing given.
             code: hash of the stage's source, where known.
+            patience: for how long the journal may fail; None: not at all.
 
         Raises:
             OSError: the run directory cannot be written.
@@ -66,32 +68,72 @@ class Session:
         self.meter = meter or Meter()
         self.watchdog: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
+        self._patience = patience
         write_new(self.identity_path, msgspec.json.encode(self.identity))
         self._journal = JournalWriter(run.journal / f"{name}.jsonl")
-        self.heartbeat = Heartbeat(
-            run.workers / f"{name}.beat", heartbeat_s, lambda: self.watchdog(), self.meter.used
-        )
+        beat = run.workers / f"{name}.beat"
+        try:
+            self.heartbeat = Heartbeat(beat, heartbeat_s, lambda: self.watchdog(), self.meter.used)
+        except OSError:
+            self._close_journal()
+            raise
         try:
             self.scratch = make_scratch(scratch, self.identity, run.path)
         except SetupError as error:
             self.heartbeat.end(f"SetupError: {error}")
-            self._journal.close()
+            self._close_journal()
             raise
         self.heartbeat.start()
 
     def record(self, event: Event) -> None:
-        """Write an event to the journal, durably; safe from any thread.
+        """Write an event to the journal, durably; waits out a filesystem that fails for a while.
 
         Args:
             event: the event; time and host are filled in where it has none.
+
+        Raises:
+            OSError: it could not be written, and the worker was told to stop.
+        """
+        try:
+            self.record_once(event)
+        except OSError as error:
+            if self._patience is None or not is_environment_error(error):
+                raise
+            self._patience.failed(error)
+            self._patience.insist(self._write)
+
+    def record_once(self, event: Event) -> None:
+        """Write an event to the journal, durably, at the first try or not at all; from any thread.
+
+        Args:
+            event: as for `record`.
 
         Raises:
             OSError: it could not be written.
         """
         host = event.host or self.identity.node or self.identity.host
         event = msgspec.structs.replace(event, at=time.time(), host=host)
+        self._write(event)
+
+    def _write(self, *events: Event) -> None:
         with self._lock:
-            self._journal.write(event)
+            self._journal.write(*events)
+
+    def prove_alive(self, lease_s: float) -> None:
+        """Make sure that other workers cannot take this one for dead by now.
+
+        Args:
+            lease_s: how long after the last beat they may.
+
+        Raises:
+            OutageError: no heartbeat could be written for that long.
+        """
+        silent_s = self.heartbeat.silent_s
+        if silent_s >= lease_s and not self.heartbeat.beat_now():
+            raise OutageError(
+                f"{self.heartbeat.path} could not be written for {silent_s:.0f} s: other workers "
+                "take this one for dead after run.lease_s"
+            )
 
     def close(self, note: str) -> None:
         """End the session.
@@ -100,41 +142,14 @@ class Session:
             note: why it ended, in a few words; empty for a plain end.
 
         Raises:
-            OSError: the journal reports a late write error.
+            Nothing: every line of the journal was synced, so a late write error tells nothing.
         """
         self.heartbeat.end(note)
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self._journal.close()
+        self._close_journal()
 
-
-@contextlib.contextmanager
-def log_to(path: Path, label: str) -> Iterator[None]:
-    """Append the ``hpcpipe`` loggers' lines to a file while inside.
-
-    Args:
-        path: the log file; appended, never truncated.
-        label: the worker, for every line.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        OSError: it cannot be opened.
-        Exception: whatever ended what is inside, which is logged.
-    """
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8", errors="backslashreplace")
-    line = f"%(asctime)s %(levelname)s {label} %(name)s: %(message)s"
-    handler.setFormatter(logging.Formatter(line, datefmt="%Y-%m-%dT%H:%M:%S%z"))
-    root = logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(min(level, logging.INFO) if level else logging.INFO)
-    try:
-        yield
-    except Exception:
-        logger.exception("worker stopped")
-        raise
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-        handler.close()
+    def _close_journal(self) -> None:
+        try:
+            self._journal.close()
+        except OSError as error:
+            logger.warning("journal of %s: %s", self.identity.name, error)

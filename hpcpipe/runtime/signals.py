@@ -5,6 +5,7 @@ may look at ``ctx.should_stop`` inside one). A run in the user's own terminal is
 once: its outputs are staged, so nothing half-done gets a final name.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ class StopFlag:
         """Whether to claim nothing more: told to stop, or a STOP file. Raises nothing."""
         if self.signal is not None:
             return True
-        if not self.reason and self._stop_file.exists():
+        if not self.reason and os.path.exists(self._stop_file):
             self.reason = f"{self._stop_file.name} file"
         return bool(self.reason)
 

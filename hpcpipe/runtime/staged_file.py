@@ -8,8 +8,8 @@ from typing import Protocol
 
 import xxhash
 
-from hpcpipe.errors import BadInputError
-from hpcpipe.manifest.files import naming, write_all
+from hpcpipe.errors import BadInputError, naming
+from hpcpipe.manifest.files import write_all
 from hpcpipe.stage import OutputFile
 
 COPY_BYTES = 256 << 10

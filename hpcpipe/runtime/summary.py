@@ -1,5 +1,6 @@
 """How far a run is: counts, rate, failures by class, workers; what `status` shows."""
 
+import os
 from collections.abc import Mapping
 from typing import Literal
 
@@ -160,7 +161,7 @@ class Observer:
             output=info.output,
             created_at=info.created_at,
             state=overall,
-            stopping=run.stop_file.exists(),
+            stopping=os.path.exists(run.stop_file),
             num_shards=len(self.state.plan),
             done=number["done"],
             pending=number["pending"],

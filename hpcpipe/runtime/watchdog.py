@@ -126,7 +126,7 @@ class Watchdog:
         logger.critical("shard %s: %s; this worker ends", shard_id, error)
         try:
             hung = TransientShardError(error)
-            self._session.record(failed_event(claim, shard_id, hung, timeout_s))
-            self._session.record(closed_event(claim, None))
+            self._session.record_once(failed_event(claim, shard_id, hung, timeout_s))
+            self._session.record_once(closed_event(claim, None))
         finally:
             os._exit(EXIT_HUNG)

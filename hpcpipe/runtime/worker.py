@@ -6,28 +6,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config
-from hpcpipe.errors import ShardError
+from hpcpipe.errors import ShardError, is_environment_error
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
-from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.manifest.rundir import Launch
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime import devices
-from hpcpipe.runtime.access import check_writable, explaining_moves
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
-from hpcpipe.runtime.code import notes, stage_hash
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
 from hpcpipe.runtime.ending import ending, why_charged
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.finish import Finish
-from hpcpipe.runtime.meter import Meter, given_to_worker
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import FOLDER, Partials, partial_name
-from hpcpipe.runtime.results import collect_results, open_state
-from hpcpipe.runtime.scratch import scratch_root
-from hpcpipe.runtime.session import Session, log_to
+from hpcpipe.runtime.patience import Patience
+from hpcpipe.runtime.results import collect_results
+from hpcpipe.runtime.session import Session
 from hpcpipe.runtime.signals import StopFlag
 from hpcpipe.runtime.todo import Todo
 from hpcpipe.runtime.watchdog import AtHand, Watchdog
@@ -54,62 +51,6 @@ class WorkerResult(NamedTuple):
     gave_up: bool = False
 
 
-def run_worker(
-    run: RunDir,
-    config: Config,
-    launch: Launch,
-    index: int,
-    label: str,
-    flag: StopFlag,
-    on_event: Callable[[Event], None] = lambda event: None,
-    job: Job | None = None,
-) -> WorkerResult:
-    """Work on a run until nothing is left to claim, or until told to stop.
-
-    Args:
-        run: the run directory.
-        config: its config.
-        launch: the launch this worker belongs to.
-        index: the worker's index in that launch.
-        label: what people know it by.
-        flag: tells it to stop.
-        on_event: called with every event this worker records.
-        job: the batch job this worker is, if any.
-
-    Returns:
-        What it did.
-
-    Raises:
-        SetupError: it cannot work at all, and has taken no shard; or its run directory is gone.
-        KeyboardInterrupt: interrupted from the terminal; everything is released.
-        OSError: the run directory fails.
-    """
-    check_writable(run)
-    state, reader = open_state(run, config)
-    scratch = scratch_root(config.run.scratch)
-    given = given_to_worker(launch, config.resources)
-    meter = Meter(given, whole_process=launch.kind != "here")
-    code = stage_hash(type(config.stage))
-    session = Session(run, label, launch.number, scratch, config.run.heartbeat_s, meter, code)
-    note = "died"
-    try:
-        with log_to(run.logs / f"{label}.log", label), explaining_moves(run):
-            for line in notes([launch], [session.identity]):
-                logger.warning("code: %s", line)
-            worker = Worker(session, config, launch, index, state, reader, flag, on_event, job)
-            result = worker.work()
-        note = result.stopped
-    except KeyboardInterrupt:
-        note = "interrupted"
-        raise
-    except Exception as error:
-        note = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        session.close(note)
-    return result
-
-
 class Worker:
     """The loop of one worker and what it keeps between shards."""
 
@@ -124,10 +65,13 @@ class Worker:
         flag: StopFlag,
         on_event: Callable[[Event], None],
         job: Job | None,
+        patience: Patience,
     ) -> None:
         """Prepare; see `run_worker`. Raises OSError."""
         run, options = session.run, config.run
         self._session = session
+        self._patience = patience
+        self._patience_with_shards = Patience(options.max_env_failures, options.backoff_s, flag)
         self._meter = session.meter
         self._config = config
         self._stage: Stage = config.stage
@@ -138,9 +82,8 @@ class Worker:
         self._deadline = Deadline(job)
         self._folder = OutputFolder(run.info.output, options.checksum)
         self._watchdog = Watchdog(session, launch, flag, options, self._deadline)
-        self._num_env_failures = 0
         self._stage_state: Any = None
-        claims = Claims(run.claims, session.identity_path)
+        claims = patience.insist(lambda: Claims(run.claims, session.identity_path))
         self._claimer = Claimer(
             state,
             reader,
@@ -178,24 +121,38 @@ class Worker:
         return WorkerResult(num_done, num_failed, end.note, end.queued_again, end.gave_up)
 
     def _is_work_left(self) -> bool:
-        self._claimer.refresh()
-        return self._claimer.any_unattended(self._todo.blocks() or self._todo.finalize())
+        try:
+            self._claimer.refresh()
+            return self._claimer.any_unattended(self._todo.blocks() or self._todo.finalize())
+        except OSError as error:
+            logger.warning("whether work is left cannot be seen: %s", error)
+            return True
 
     def _no_more_claims(self) -> bool:
         return self._flag.no_more_claims() or bool(self._deadline.too_near())
 
     def _claim_all(self) -> None:
-        while not self._no_more_claims():
-            for claim in self._claimer.claim(self._todo.blocks):
-                self._do_block(claim)
+        is_over = False
+        while not is_over and not self._no_more_claims():
+            try:
+                is_over = self._claim_what_is_left()
+            except OSError as error:
+                if not is_environment_error(error):
+                    raise
+                if not self._flag.is_set:
+                    self._patience.failed(error)
+
+    def _claim_what_is_left(self) -> bool:
+        """Work until nothing can be claimed; False where the last step has reset shards."""
+        for claim in self._claimer.claim(self._todo.blocks):
+            self._do_block(claim)
+        if not self._todo.wants_finalize():
+            return True
+        for claim in self._claimer.claim(self._todo.finalize):
+            self._do_block(claim)
             if not self._todo.wants_finalize():
-                return
-            for claim in self._claimer.claim(self._todo.finalize):
-                self._do_block(claim)
-                if not self._todo.wants_finalize():
-                    break
-            if not self._todo.blocks():
-                return
+                break
+        return not self._todo.blocks()
 
     def _device(self) -> str:
         num_gpus = self._config.resources.gpus
@@ -209,6 +166,8 @@ class Worker:
 
     def _do_block(self, claim: Claim) -> None:
         error: BaseException | None = None
+        failed = ""
+        self._patience.worked()
         try:
             for shard_id in claim.shards:
                 if self._flag.is_set or self._deadline.too_near():
@@ -218,9 +177,11 @@ class Worker:
                     logger.warning("shard %s: another worker has taken it over", shard_id)
                     return
                 if outcome.kind == "environment":
-                    error = outcome.error
+                    error, failed = outcome.error, shard_id
         finally:
             self._close(claim, error)
+        if error is not None:
+            self._patience_with_shards.failed(error, f"shard {failed}")
 
     def _close(self, claim: Claim, error: BaseException | None) -> None:
         self._watchdog.at_hand = None
@@ -234,7 +195,8 @@ class Worker:
         ctx, work = self._begin(shard_id, claim)
         self._deadline.begin()
         self._watchdog.at_hand = AtHand(claim, shard_id, ctx, time.monotonic())
-        outcome = attempt_shard(work, ctx, lambda: self._claimer.fence(claim))
+        outcome = attempt_shard(work, ctx, lambda: self._fence(claim))
+        self._watchdog.at_hand = None
         self._deadline.end(outcome.seconds)
         error = outcome.error
         if outcome.kind == "done":
@@ -249,8 +211,16 @@ class Worker:
             why = why_charged(self._flag, self._deadline, ctx.partials, may_stop=may_stop)
             if why is not None:
                 self._fail(shard_id, claim, why, outcome.seconds)
-        self._count_environment(shard_id, outcome)
+        if outcome.kind in ("done", "failed"):
+            self._patience_with_shards.worked()
+        elif outcome.kind == "environment" and error is not None:
+            logger.error("shard %s: not its fault, given back: %s", shard_id, worded(error))
         return outcome
+
+    def _fence(self, claim: Claim) -> bool:
+        # In this order: what others did while this worker was silent is seen afterwards.
+        self._session.prove_alive(self._config.run.lease_s)
+        return self._claimer.fence(claim)
 
     def _begin(self, shard_id: str, claim: Claim) -> tuple[ShardContext, Callable[[], None]]:
         """Make the context of an attempt and what is to be done in it."""
@@ -272,7 +242,12 @@ class Worker:
         assert index is not None
         ctx = ShardContext(shard_id, *common)
         plan, state = self._state.plan, self._stage_state
-        return ctx, lambda: process_shard(self._stage, plan, index, ctx, state)
+
+        def work() -> None:
+            session.prove_alive(self._config.run.lease_s)
+            process_shard(self._stage, plan, index, ctx, state)
+
+        return ctx, work
 
     def _partials(self, shard_id: str, attempt: int) -> Partials:
         name = partial_name(self._state.plan, shard_id)
@@ -285,13 +260,3 @@ class Worker:
         logger.error(text, shard_id, claim.attempt, worded(error), exc_info=detail)
         self._meter.num_failed += 1
         self._record(failed_event(claim, shard_id, error, seconds))
-
-    def _count_environment(self, shard_id: str, outcome: Outcome) -> None:
-        if outcome.kind in ("done", "failed"):
-            self._num_env_failures = 0
-        elif outcome.kind == "environment":
-            self._num_env_failures += 1
-            reason = worded(outcome.error) if outcome.error else ""
-            logger.error("shard %s: not its fault, given back: %s", shard_id, reason)
-            if self._num_env_failures >= self._config.run.max_env_failures:
-                self._flag.stop(f"{self._num_env_failures} times in a row: {reason}")

@@ -10,7 +10,8 @@ from hpcpipe.cli.follow import Tail
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.history import records_of, speaks_of
-from hpcpipe.runtime.session import Session, log_to
+from hpcpipe.runtime.log_file import LogFile, log_to
+from hpcpipe.runtime.session import Session
 from tests.cli.runs import good_run, mixed_run, verb
 from tests.toys.runs import run_here, toy_config, write_inputs
 
@@ -167,7 +168,7 @@ def test_an_id_within_another_is_not_meant():
 
 def test_lines_written_during_an_attempt_count_with_their_tracebacks(tmp_path):
     path = tmp_path / "9_1.log"
-    with log_to(path, "9_1"):
+    with log_to(LogFile(path, "9_1")):
         logging.getLogger("stage").info("loading")
         try:
             raise ValueError("deep")
