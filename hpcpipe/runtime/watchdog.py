@@ -110,8 +110,8 @@ class Watchdog:
             why = why_charged(self._flag, self._deadline, ctx.partials)
             if why is not None:
                 seconds = time.monotonic() - began_at
-                self._session.record(failed_event(claim, shard_id, why, seconds))
-            self._session.record(closed_event(claim, None))
+                self._session.record_once(failed_event(claim, shard_id, why, seconds))
+            self._session.record_once(closed_event(claim, None))
             end = ending(self._flag, self._deadline, lambda: True)
             logger.critical("stopping: %s", end.note)
             self._session.heartbeat.update(state="ended", shard="", note=end.note)
