@@ -6,6 +6,7 @@ import shlex
 from hpcpipe.cli import text
 from hpcpipe.cli.pipelines import LIVE, PipelineView, StepView, list_pipelines
 from hpcpipe.cli.verb import NUM_LISTED, runs_folder, shown
+from hpcpipe.runtime.accounting import used_in_words
 
 _BAR = 20
 
@@ -27,6 +28,7 @@ def lines(view: PipelineView, width: int) -> list[str]:
     rows = [
         f"pipeline   {shown(view.pipeline_dir)}",
         f"state      {view.state}, {num_complete} of {len(view.steps)} steps complete",
+        *([f"used       {used}"] if (used := used_in_words(view.accounting)) else []),
         "",
         *(text.cut(line, width) for line in text.table([_row(step) for step in view.steps])),
     ]

@@ -14,7 +14,7 @@ from hpcpipe.launch.squeue import Task, queued_tasks
 from hpcpipe.manifest.pipeline_dir import PipelineDir, is_pipeline_dir
 from hpcpipe.manifest.pipeline_records import Job, Step
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime.accounting import Accounting
+from hpcpipe.runtime.accounting import Accounting, add_up
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer
 
@@ -74,6 +74,7 @@ class PipelineView(msgspec.Struct, frozen=True):
         pipeline_dir: its directory.
         state: ``complete``; ``running`` or ``queued`` while any step is; else what keeps it.
         steps: its steps in order.
+        accounting: what the workers of all steps were given and used.
         cwd: where it was launched last.
         command: arguments of the command that launched it last; none where they are not known.
     """
@@ -82,6 +83,7 @@ class PipelineView(msgspec.Struct, frozen=True):
     pipeline_dir: str
     state: Literal["complete", "running", "queued", "quarantined", "incomplete"]
     steps: list[StepView]
+    accounting: Accounting
     cwd: str
     command: tuple[str, ...]
 
@@ -166,6 +168,7 @@ def look(directory: PipelineDir) -> PipelineView:
         pipeline_dir=str(directory.path),
         state=_overall([view.state for view in views]),
         steps=views,
+        accounting=add_up(view.accounting for view in views if view.accounting is not None),
         cwd=cwd,
         command=command,
     )

@@ -15,6 +15,7 @@ from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Planned
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.gate import check_upstream
+from tests.cli.test_status_json import described
 from tests.toys.runs import run_here, toy_config, write_inputs
 
 
@@ -171,6 +172,7 @@ def test_status_and_retry_of_a_pipeline(tmp_path, capsys):
         shown = capsys.readouterr().out
         assert "state      quarantined, 0 of 2 steps complete" in shown
         assert "1 of 2 done, 1 quarantined" in shown
+        assert "used       " in shown
     assert "python -m hpcpipe retry runs/pair/0123" in shown
     assert main(["status"]) == 0
     assert "pipelines\n  runs/pair/0123" in capsys.readouterr().out
@@ -189,7 +191,11 @@ def test_status_and_retry_of_a_pipeline(tmp_path, capsys):
         ("first", 2, []),
         ("second", 2, ["first"]),
     ]
-    assert view["steps"][0]["accounting"]["num_workers"] == 2
+    assert [step["accounting"]["num_workers"] for step in view["steps"]] == [2, 1]
+    assert view["accounting"]["num_workers"] == 3
+    assert list(view) == described("A pipeline")
+    for step in view["steps"]:
+        assert list(step) == described("`steps[]`")
 
 
 def test_a_verb_that_is_about_one_run_names_those_of_the_steps(tmp_path, capsys):
