@@ -15,35 +15,34 @@ import time
 from pathlib import Path
 
 import msgspec
+from omegaconf import OmegaConf
 
+from hpcpipe.config import from_omegaconf
 from hpcpipe.manifest.heartbeat import Beat
 from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.plan import write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo
+from hpcpipe.manifest.usage import Usage
 from hpcpipe.stage import Input, OutputFile, Shard
 
 NUM_WORKERS = 64
 NUM_TIMES = 5
-CONFIG = """\
-stage_name: reshard
-stage: {_target_: hpcpipe.stages.reshard.Reshard, input: /data/*.tar, output: null, edits: null,
-  lone_json: ignore, keep: null, keep_field: null, require: [], duplicates: error, index: null,
-  shard_samples: null, shard_bytes: null, shuffle: false, seed: 0, keys: keep}
-launcher: {kind: local, num_workers: 2}
-paths: {runs: /tmp, code: .}
-run_name: bench
-run_dir: null
-limit: null
-extend: false
-adopt: false
-wait: false
-run: {checksum: xxh3_128, max_attempts: 3, max_lost: 10, backoff_s: 10, lease_s: 180,
-  heartbeat_s: 15, linger_s: 300, shard_timeout_s: null, max_env_failures: 5,
-  max_failed_fraction: 0, scratch: null}
-resources: {cpus: 1, gpus: 0, mem_gb: 4, time_min: 60}
-site: {partition: null, account: null, qos: null, setup: [], slurm: {}}
-"""
+CONF = Path(__file__).resolve().parents[1] / "conf"
+USED = Usage(8, 1, 3600.25, 3000.5, 3500.75, 1500, 15, 1_500_000, 150 * 10**9, 150 * 10**9)
+
+
+def config_text(path: Path) -> str:
+    """The configuration as a launch of reshard stores it."""
+    cfg = OmegaConf.load(CONF / "config.yaml")
+    for key in ("defaults", "hydra"):
+        del cfg[key]
+    groups = {"launcher": "slurm", "resources": "cpu", "site": "default", "stage": "reshard"}
+    for group, choice in groups.items():
+        cfg[group] = OmegaConf.load(CONF / group / f"{choice}.yaml")
+    cfg.stage.input = "/data/*.tar"
+    cfg.run_dir = str(path)
+    return from_omegaconf(cfg, "reshard").text
 
 
 def make_run(path: Path, num_shards: int) -> None:
@@ -65,14 +64,14 @@ def make_run(path: Path, num_shards: int) -> None:
         identity = Identity(
             name, f"9_{number}", "n1", "n1", "elsewhere", 1, 1, started_at=time.time()
         )
-        beat = Beat(1, time.time(), "working", shard=ids[number], shard_since=time.time())
+        beat = Beat(1, time.time(), "working", USED, ids[number], time.time())
         (new.path / "workers" / f"{name}.json").write_bytes(msgspec.json.encode(identity))
         (new.path / "workers" / f"{name}.beat").write_bytes(msgspec.json.encode(beat))
         lines = msgspec.json.Encoder().encode_lines(
             [event(i, n) for n, i in list(enumerate(ids))[number::NUM_WORKERS] if n % 100 < 96]
         )
         (new.path / "journal" / f"{name}.jsonl").write_bytes(lines)
-    new.publish(info, CONFIG)
+    new.publish(info, config_text(path))
 
 
 def event(shard_id: str, number: int) -> Event:
@@ -84,7 +83,8 @@ def event(shard_id: str, number: int) -> Event:
                      error_class="BadInputError", host="n1")  # fmt: skip
     stats = {"samples_in": 1000, "samples_out": 900, "samples_dropped": 100, "samples_edited": 30}
     output = OutputFile(f"{shard_id}.tar", 10**8, "xxh3_128:" + "0" * 32, 900)
-    return Event("done", 1, shard_id, at=at, seconds=1.2, outputs=(output,), stats=stats, host="n1")
+    return Event("done", 1, shard_id, at=at, seconds=1.2, outputs=(output,), stats=stats,
+                 num_samples=1000, bytes_in=10**8, host="n1")  # fmt: skip
 
 
 def main() -> None:
