@@ -35,6 +35,8 @@ def lines(summary: Summary, queue: Queue, width: int) -> list[str]:
     """
     parts = [*_head(summary, width), *_workers(summary, queue, width)]
     parts += _failures(summary.failures, width)
+    for node in summary.bad_nodes:
+        parts.append(f"bad node   {node}; workers leave it, and the next launch leaves it out")
     return [*parts, *_advice(summary)]
 
 

@@ -6,6 +6,7 @@ their messages, ``resolve.py`` interpolations and paths, ``stored.py`` what goes
 
 from hpcpipe.config.config import CONFIG_FILE, Config, from_omegaconf, load
 from hpcpipe.config.options import (
+    LAUNCHERS,
     Launcher,
     LocalLauncher,
     Resources,
@@ -17,6 +18,7 @@ from hpcpipe.config.options import (
 
 __all__ = [
     "CONFIG_FILE",
+    "LAUNCHERS",
     "Config",
     "Launcher",
     "LocalLauncher",

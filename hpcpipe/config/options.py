@@ -67,6 +67,7 @@ class SlurmLauncher:
     array_size: Positive
     max_parallel: Positive | None
     min_shards_per_worker: Positive
+    exclude_bad_nodes: Positive | None
     slurm: dict[str, Any]
 
 
@@ -86,6 +87,7 @@ class ScriptLauncher:
     array_size: Positive
     max_parallel: Positive | None
     min_shards_per_worker: Positive
+    exclude_bad_nodes: Positive | None
     path: Location | None
 
 

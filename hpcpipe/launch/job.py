@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from hpcpipe.config import Config, SlurmLauncher
+from hpcpipe.launch import squeue
+from hpcpipe.launch.parameters import excluded
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.deadline import LAST_MINUTES_S, Job
 from hpcpipe.runtime.devices import place
@@ -38,12 +40,18 @@ def own_job(config: Config, launch: Launch) -> Job | None:
     if not name or launch.kind in ("local", "here"):
         return None
     left_s = _left_s(name, config, launch)
+
+    def avoid(nodes: list[str]) -> None:
+        # What a file that was written by hand excludes is not known, and would be lost.
+        if launch.kind in ("slurm", "script") and launch.array_job:
+            squeue.exclude([launch.array_job], excluded(config, nodes))
+
     if place().num_ranks == 1:
-        return Job(left_s, lambda: _queue_again(name))
+        return Job(left_s, lambda: _queue_again(name), avoid, is_alone=True)
     # One of several workers must not end the others early: they wait for the limit's warning,
     # and then leave each other time to come to an end.
     until = None if left_s is None else time.monotonic() + left_s - _LAST_S
-    return Job(None, lambda: _queue_shared_again(name, until))
+    return Job(None, lambda: _queue_shared_again(name, until), avoid, is_alone=False)
 
 
 def _name() -> str:

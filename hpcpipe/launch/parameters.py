@@ -1,6 +1,6 @@
 """What submitit is told of one array: resources, site, signals, and how workers share a job."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config, SlurmLauncher
@@ -96,3 +96,21 @@ def worker_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]
     signal = f"{'' if use_srun else 'B:'}USR2@{SIGNAL_BEFORE_LIMIT_S}"
     additional = {"requeue": True, "signal": signal, **additional}
     return {**given, "additional_parameters": additional}
+
+
+def excluded(config: Config, nodes: Iterable[str]) -> str:
+    """List the nodes that workers are kept from.
+
+    Args:
+        config: the config of a launch, with the user's own ``exclude``.
+        nodes: the run's bad nodes.
+
+    Returns:
+        What sbatch's ``--exclude`` takes; empty for none.
+
+    Raises:
+        Nothing.
+    """
+    own = config.launcher.slurm if isinstance(config.launcher, SlurmLauncher) else {}
+    by_user = {**config.site.slurm, **own}.get("exclude")
+    return ",".join([*([str(by_user)] if by_user else []), *nodes])

@@ -26,6 +26,7 @@ class Pending(NamedTuple):
         state: the run's state.
         reader: the reader that `state` was made with.
         num_pending: shards to be done in this launch.
+        bad_nodes: nodes that workers are to be kept from.
     """
 
     run: RunDir
@@ -33,6 +34,7 @@ class Pending(NamedTuple):
     state: RunState
     reader: JournalReader[Brief]
     num_pending: int
+    bad_nodes: list[str] = []  # noqa: RUF012 - never written to
 
 
 def show(path: Path) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from hpcpipe.config import ScriptLauncher
 from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
-from hpcpipe.launch.parameters import EXPORT_CPUS, SIGNAL_BEFORE_LIMIT_S, layout
+from hpcpipe.launch.parameters import EXPORT_CPUS, SIGNAL_BEFORE_LIMIT_S, excluded, layout
 from hpcpipe.launch.pending import Pending, new_launch, python_command, show
 from hpcpipe.launch.slurm import num_workers
 from hpcpipe.manifest.files import replace
@@ -60,6 +60,7 @@ def _text(pending: Pending, launcher: ScriptLauncher, record: Launch) -> str:
         "signal": f"B:USR2@{SIGNAL_BEFORE_LIMIT_S}",
         **{_flag(key): value for key, value in site.slurm.items()},
     }
+    options["exclude"] = excluded(config, pending.bad_nodes) or None
     flags = [
         f"#SBATCH --{key}={shlex.quote(str(value))}"
         for key, value in options.items()

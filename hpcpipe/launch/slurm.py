@@ -19,7 +19,8 @@ from hpcpipe.console import plural, say
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.launch.arrays import Array, num_live_workers, num_running_at_most, plan_arrays
-from hpcpipe.launch.parameters import layout, worker_parameters
+from hpcpipe.launch.exclude import leave_in_queue
+from hpcpipe.launch.parameters import excluded, layout, worker_parameters
 from hpcpipe.launch.pending import Pending, new_launch, python_command, show
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.rundir import Launch
@@ -71,9 +72,11 @@ def launch(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> No
     """
     run = pending.run
     parameters = worker_parameters(pending.config, launcher)
+    parameters["exclude"] = excluded(pending.config, pending.bad_nodes) or None
     per_job = layout(parameters).workers_per_job
     launches = run.read_launches()
     live = squeue.live_tasks([old.array_job for old in launches if old.array_job])
+    leave_in_queue(pending.config, sorted(live), pending.bad_nodes)
     num_live = num_live_workers(launches, live)
     wanted = num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
     missing, max_jobs, why = -(-(wanted - num_live) // per_job), None, ""

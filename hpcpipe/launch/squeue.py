@@ -1,5 +1,6 @@
 """What SLURM says of our arrays; advice only, and few calls."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -154,3 +155,18 @@ def cancel(arrays: Collection[str]) -> dict[str, int]:
     if live:
         _command("scancel", *sorted(live))
     return live
+
+
+def exclude(arrays: Collection[str], nodes: str) -> None:
+    """Have the pending tasks of arrays started on other nodes; what runs there goes on.
+
+    Args:
+        arrays: array job ids.
+        nodes: all nodes to leave out, with commas.
+
+    Raises:
+        Nothing: SLURM refuses it for the tasks that run, and may for all of them.
+    """
+    jobs = ",".join(sorted(arrays))
+    with contextlib.suppress(LaunchError):
+        _command("scontrol", "update", f"JobId={jobs}", f"ExcNodeList={nodes}")

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
 from hpcpipe.console import plural, say, warn
 from hpcpipe.launch import here, local, not_started, script, slurm
+from hpcpipe.launch.exclude import leave_bad_nodes, retry_elsewhere
 from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
@@ -58,8 +59,10 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     run, how = prepare(config)
     check_writable(run)
     state, reader = open_state(run, config)
+    bad = leave_bad_nodes(run, config, state) if mode == "submit" else []
+    state, reader = retry_elsewhere(run, config, state, bad) or (state, reader)
     code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
-    pending = Pending(run, config, state, reader, len(state.pending(config.limit)))
+    pending = Pending(run, config, state, reader, len(state.pending(config.limit)), bad)
     _announce(pending, how)
     if code in (0, 3):
         if code == 0 and read_options(run).max_failed_fraction != config.run.max_failed_fraction:

@@ -22,7 +22,8 @@ class RunState:
         Args:
             plan: the run's plan.
             max_attempts: failed attempts after which a shard is quarantined.
-            max_lost: lost attempts, on two hosts or more, after which it is.
+            max_lost: lost attempts, on two hosts or more, after which it is; twice as many on
+                one alone.
 
         Raises:
             Nothing.
@@ -35,7 +36,8 @@ class RunState:
         self._num_done = 0
         self._finalized = 0
         self._early: list[Brief] = []  # of shards in plan files that were not read yet
-        self._lost: dict[str, dict[int, str]] = {}
+        self.lost: dict[str, dict[int, str]] = {}  # hosts by block and attempt
+        self.given_back: dict[str, dict[int, str]] = {}  # the same, where the machine failed
         self._ended: dict[str, int] = {}
         self._reset: dict[str, int] = {}
         self._grow()
@@ -77,9 +79,11 @@ class RunState:
                     if event.attempt not in failures or event.final:
                         failures[event.attempt] = event
                 case "closed":
+                    if event.error:
+                        self.given_back.setdefault(event.block, {})[event.attempt] = event.host
                     self._end(event.block, event.attempt)
                 case "lost":
-                    lost = self._lost.setdefault(event.block, {})
+                    lost = self.lost.setdefault(event.block, {})
                     lost[event.attempt] = min(event.host, lost.get(event.attempt, event.host))
                     self._end(event.block, event.attempt)
                 case "reset":
@@ -195,7 +199,7 @@ class RunState:
 
     def lost_hosts(self, shard_id: str) -> list[str]:
         """Hosts of the lost attempts on a shard's block that count. Raises nothing."""
-        lost = self._lost.get(self.block_name(shard_id)) if self._lost else None
+        lost = self.lost.get(self.block_name(shard_id)) if self.lost else None
         if not lost:
             return []
         through = self._reset.get(shard_id, 0)
@@ -223,14 +227,15 @@ class RunState:
         if len(failed) >= self.max_attempts or any(event.final for event in failed):
             return "quarantined"
         hosts = self.lost_hosts(shard_id)
-        if len(hosts) >= self.max_lost and len(set(hosts)) >= 2:
+        # One host that kills its workers must not cost shards, nor one shard all of them.
+        if len(hosts) >= self.max_lost * (1 if len(set(hosts)) > 1 else 2):
             return "quarantined"
         return "pending"
 
     def quarantined(self) -> set[str]:
         """Ids of shards that are not tried again before a retry. Raises nothing."""
         suspects = set(self.failures)
-        for block in self._lost:
+        for block in self.lost:
             if block.isdecimal():
                 suspects.update(self.plan.ids[index] for index in self.plan.block(int(block)))
         suspects = {i for i in suspects if self.plan.index(i) is not None}

@@ -23,10 +23,14 @@ class Job(NamedTuple):
             does, or that is not known.
         queue_again: asks the scheduler to run it again after its end; gives the refusal in the
             scheduler's words, "" where there is none.
+        avoid: asks the scheduler to start no other job of the array on these nodes.
+        is_alone: no other worker shares the job.
     """
 
     left_s: float | None
     queue_again: Callable[[], str]
+    avoid: Callable[[list[str]], None]
+    is_alone: bool
 
 
 class Deadline:

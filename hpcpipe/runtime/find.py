@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TypeVar
 
-from hpcpipe.config import Resources, RunOptions, load
+from hpcpipe.config import LAUNCHERS, Launcher, Resources, RunOptions, load
 from hpcpipe.config.convert import build
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
@@ -184,6 +184,27 @@ def read_resources(run: RunDir, name: str) -> Resources:
         OSError: it cannot be read.
     """
     return _read_section(run, name, Resources, "resources") or load(run.path, name).resources
+
+
+def read_launcher(run: RunDir) -> Launcher:
+    """Read how the workers of the last launch were started, if possible without its stage.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The launcher.
+
+    Raises:
+        ConfigError: the stored configuration is damaged.
+        OSError: it cannot be read.
+    """
+    name = config_name(run)
+    for kind, cls in LAUNCHERS.items():
+        launcher = _read_section(run, name, cls, "launcher")
+        if launcher is not None and launcher.kind == kind:
+            return launcher
+    return load(run.path, name).launcher
 
 
 def _read_section(run: RunDir, name: str, cls: type[T], key: str) -> T | None:

@@ -85,22 +85,27 @@ class Session:
             raise
         self.heartbeat.start()
 
-    def record(self, event: Event) -> None:
+    def record(self, event: Event) -> Event:
         """Write an event to the journal, durably; waits out a filesystem that fails for a while.
 
         Args:
-            event: the event; time and host are filled in where it has none.
+            event: the event.
+
+        Returns:
+            What was written: with the time, and the host where it had none.
 
         Raises:
             OSError: it could not be written, and the worker was told to stop.
         """
+        event = self._completed(event)
         try:
-            self.record_once(event)
+            self._write(event)
         except OSError as error:
             if self._patience is None or not is_environment_error(error):
                 raise
             self._patience.failed(error)
             self._patience.insist(self._write)
+        return event
 
     def record_once(self, event: Event) -> None:
         """Write an event to the journal, durably, at the first try or not at all; from any thread.
@@ -111,9 +116,11 @@ class Session:
         Raises:
             OSError: it could not be written.
         """
+        self._write(self._completed(event))
+
+    def _completed(self, event: Event) -> Event:
         host = event.host or self.identity.node or self.identity.host
-        event = msgspec.structs.replace(event, at=time.time(), host=host)
-        self._write(event)
+        return msgspec.structs.replace(event, at=time.time(), host=host)
 
     def _write(self, *events: Event) -> None:
         with self._lock:

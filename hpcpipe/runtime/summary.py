@@ -14,6 +14,8 @@ from hpcpipe.manifest.state import RunState, ShardStatus
 from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
 from hpcpipe.runtime.done_table import Counted, Totals
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
+from hpcpipe.runtime.find import read_launcher
+from hpcpipe.runtime.nodes import BadNode, bad_node_limit, find_bad_nodes
 from hpcpipe.runtime.tally import Tally
 from hpcpipe.runtime.workers import WorkerView, read_workers
 
@@ -50,6 +52,7 @@ class Summary(msgspec.Struct, frozen=True):
         accounting: what all workers together were given and used.
         workers: the workers, running ones first.
         failures: failures by class.
+        bad_nodes: nodes on which shards fail that do well elsewhere.
         launches: what was started.
     """
 
@@ -76,6 +79,7 @@ class Summary(msgspec.Struct, frozen=True):
     accounting: Accounting
     workers: list[WorkerView]
     failures: list[FailureClass]
+    bad_nodes: list[BadNode]
     launches: list[Launch]
 
 
@@ -178,6 +182,7 @@ class Observer:
             accounting=account(view.beat.used for view in workers),
             workers=workers,
             failures=failures_by_class(run, self.state, self._tally),
+            bad_nodes=find_bad_nodes(self.state, workers, bad_node_limit(read_launcher(run))),
             launches=run.read_launches(),
         )
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hpcpipe.config import RunOptions
 from hpcpipe.errors import TransientShardError
+from hpcpipe.manifest.files import printable
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.claimer import Claim
 from hpcpipe.runtime.context import ShardContext
@@ -120,7 +121,10 @@ class Watchdog:
             os._exit(EXIT_STOPPED)
 
     def _end_hung(self, at_hand: AtHand, timeout_s: float) -> None:
-        """End the process, for no less can stop a thread, whether or not that can be recorded."""
+        """End the process, for no less can stop a thread, whether or not that can be recorded.
+
+        A job of its own is queued again, lest every such shard cost the run a worker.
+        """
         claim, shard_id, *_ = at_hand
         error = f"no progress for {timeout_s:g} s (run.shard_timeout_s)"
         logger.critical("shard %s: %s; this worker ends", shard_id, error)
@@ -128,5 +132,11 @@ class Watchdog:
             hung = TransientShardError(error)
             self._session.record_once(failed_event(claim, shard_id, hung, timeout_s))
             self._session.record_once(closed_event(claim, None))
+            note = printable(f"shard {shard_id}: {error}")
+            self._session.heartbeat.update(state="ended", shard="", note=note)
+            self._session.heartbeat.beat_now()
+            job = self._deadline.job
+            if job is not None and job.is_alone and not self._flag.is_set:
+                logger.critical("stopping: %s", job.queue_again() or "queued again")
         finally:
             os._exit(EXIT_HUNG)

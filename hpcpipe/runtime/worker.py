@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hpcpipe.config import Config
-from hpcpipe.errors import ShardError, is_environment_error
+from hpcpipe.errors import SetupError, ShardError, is_environment_error
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
@@ -20,6 +20,7 @@ from hpcpipe.runtime.deadline import Deadline, Job
 from hpcpipe.runtime.ending import ending, why_charged
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
 from hpcpipe.runtime.finish import Finish
+from hpcpipe.runtime.health import Health
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import FOLDER, Partials, partial_name
 from hpcpipe.runtime.patience import Patience
@@ -82,6 +83,7 @@ class Worker:
         self._deadline = Deadline(job)
         self._folder = OutputFolder(run.info.output, options.checksum)
         self._watchdog = Watchdog(session, launch, flag, options, self._deadline)
+        self._health = Health(session, config, state, flag, self._deadline)
         self._stage_state: Any = None
         claims = patience.insist(lambda: Claims(run.claims, session.identity_path))
         self._claimer = Claimer(
@@ -106,11 +108,9 @@ class Worker:
 
     def work(self) -> WorkerResult:
         """Run the loop; see `run_worker`. Raises as that does."""
-        if self._todo.blocks() or self._todo.wants_finalize():
-            logger.info("setting up stage %s", type(self._stage).__name__)
-            self._stage_state = self._stage.setup(
-                SetupContext(self._device(), self._session.scratch, self._session.run.artifacts)
-            )
+        is_work_left = self._todo.blocks() or self._todo.wants_finalize()
+        if is_work_left and self._health.check_node():
+            self._set_up()
             self._session.heartbeat.update(state="working")
             self._session.heartbeat.beat_now()
             self._claim_all()
@@ -119,6 +119,16 @@ class Worker:
             logger.log(logging.ERROR if end.gave_up else logging.INFO, "stopping: %s", end.note)
         num_done, num_failed = self._meter.num_done, self._meter.num_failed
         return WorkerResult(num_done, num_failed, end.note, end.queued_again, end.gave_up)
+
+    def _set_up(self) -> None:
+        logger.info("setting up stage %s", type(self._stage).__name__)
+        try:
+            self._stage_state = self._stage.setup(
+                SetupContext(self._device(), self._session.scratch, self._session.run.artifacts)
+            )
+        except SetupError:
+            self._health.check_node(after_setup=True)
+            raise
 
     def _is_work_left(self) -> bool:
         try:
@@ -146,6 +156,7 @@ class Worker:
         """Work until nothing can be claimed; False where the last step has reset shards."""
         for claim in self._claimer.claim(self._todo.blocks):
             self._do_block(claim)
+            self._health.look()
         if not self._todo.wants_finalize():
             return True
         for claim in self._claimer.claim(self._todo.finalize):
@@ -160,7 +171,7 @@ class Worker:
         return "cuda" if num_gpus else "cpu"
 
     def _record(self, event: Event) -> None:
-        self._session.record(event)
+        event = self._session.record(event)
         self._claimer.apply((event,))
         self._on_event(event)
 
@@ -211,6 +222,7 @@ class Worker:
             why = why_charged(self._flag, self._deadline, ctx.partials, may_stop=may_stop)
             if why is not None:
                 self._fail(shard_id, claim, why, outcome.seconds)
+        self._health.add(outcome)
         if outcome.kind in ("done", "failed"):
             self._patience_with_shards.worked()
         elif outcome.kind == "environment" and error is not None:

@@ -70,13 +70,20 @@ def test_repeated_events_count_once(plan):
     assert made.status("a") == "pending"
 
 
-def test_lost_attempts_quarantine_only_when_seen_on_two_hosts(plan):
+def test_lost_attempts_quarantine_sooner_when_seen_on_two_hosts(plan):
     made = state(plan, lost("0", 1, "n1"), lost("0", 2, "n1"), lost("0", 3, "n1"))
     assert made.status("a") == "pending"
     assert made.next_attempt("0") == 4
     made.apply([lost("0", 4, "n2")])
     assert made.status("a") == "quarantined"
     assert made.quarantined() == {"a"}
+
+
+def test_on_one_host_twice_as_many_losses_quarantine(plan):
+    made = state(plan, *[lost("0", attempt, "n1") for attempt in (1, 2, 3)])
+    assert made.status("a") == "pending"
+    made.apply([lost("0", 4, "n1")])
+    assert made.status("a") == "quarantined"
 
 
 def test_reset_forgets_what_was_before_and_allows_the_next_attempt(plan):

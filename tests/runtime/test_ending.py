@@ -35,7 +35,7 @@ def job(left_s=3600.0, refusal="", asked=None):
             asked.append(True)
         return refusal
 
-    return Job(left_s, queue_again)
+    return Job(left_s, queue_again, lambda nodes: None, is_alone=True)
 
 
 def test_no_shard_is_begun_that_may_not_end_in_time_but_always_one(clock):
