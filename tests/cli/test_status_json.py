@@ -36,7 +36,7 @@ def check(tree):
         assert list(worker["beat"]["used"]) == described("`workers[].beat.used`")
     for launch in tree["launches"]:
         assert list(launch["code"]) == described("`launches[].code`")
-    for name in ("failures", "launches", "not_started"):
+    for name in ("failures", "bad_nodes", "launches", "not_started"):
         for item in tree[name]:
             assert list(item) == described(f"`{name}[]`")
     for launch in tree["launches"]:
