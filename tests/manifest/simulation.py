@@ -116,18 +116,21 @@ class World:
         actors: all there ever were.
         back: released by an actor that hands back control.
         local: knows the actor of a thread.
+        on_claim: called with every claim that was just taken.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, scratch: Path) -> None:
         self.actors: list[Actor] = []
         self.back = threading.Semaphore(0)
         self.local = threading.local()
+        self.on_claim: Callable[[Path], None] = lambda claim: None
         self._now = 1000.0
         real_monotonic, real_sleep = time.monotonic, time.sleep
         for name in CHANGING:
             patch.setattr(os, name, self._gated(getattr(os, name), is_sync="sync" in name))
         for cls, name in ((Claims, "read"), (Claims, "exists"), (JournalReader, "read")):
             patch.setattr(cls, name, self._gated(getattr(cls, name)))
+        patch.setattr(Claims, "_link", self._linked(Claims._link))
         patch.setattr(Heartbeat, "_write", self._at_once(Heartbeat._write))
         patch.setattr(Heartbeat, "start", lambda heartbeat: self._started(heartbeat))
         patch.setattr(owners, "process_runs", self._process_runs)
@@ -157,6 +160,17 @@ class World:
             elif actor is not None and actor.is_dead:
                 raise Killed
             return None if is_sync else real(*args, **kwargs)
+
+        return call
+
+    def _linked(self, real: Callable[[Claims, Path], bool]) -> Callable[[Claims, Path], bool]:
+        def call(claims: Claims, path: Path) -> bool:
+            is_taken = real(claims, path)
+            if is_taken:
+                self.local.at_once = True
+                self.on_claim(path)
+                self.local.at_once = False
+            return is_taken
 
         return call
 

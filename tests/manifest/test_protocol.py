@@ -77,11 +77,19 @@ class Protocol(RuleBasedStateMachine):
         self.world = World(self.patch, self.folder / "scratch")
         self.num_inputs = 0
         self.owners: dict[str, str] = {}
+        self.done_before: dict[str, dict[str, int]] = {}
         self._add_inputs(num_shards)
         config = toy_config(self.folder, run__lease_s=LEASE_S, run__linger_s=4 * LEASE_S)
         stage = (Loose if loose else Two)(input=config.stage.input, output=config.stage.output)
         self.config = dataclasses.replace(config, stage=stage)
         self.run = prepare(self.config)[0]
+        self.world.on_claim = self._note_done
+
+    def _note_done(self, claim: Path) -> None:
+        """What was done before a claim was taken must not be done in it."""
+        state, _ = open_state(self.run, self.config)
+        done = {shard: state.done_attempt(shard) for shard in state.plan.ids}
+        self.done_before[claim.name] = {shard: number for shard, number in done.items() if number}
 
     def _add_inputs(self, number: int) -> None:
         names = [f"s{self.num_inputs + n}" for n in range(number)]
@@ -126,6 +134,14 @@ class Protocol(RuleBasedStateMachine):
                 actor.step()
 
     @precondition(lambda self: self._awake())
+    @rule(who=st.integers(0, 100), call=st.sampled_from(["link", "unlink", "rename", "write"]))
+    def step_to(self, who: int, call: str) -> None:
+        actor = self._awake()[who % len(self._awake())]
+        actor.step()
+        while actor.lives and not actor.at.startswith((call, "sleep")):
+            actor.step()
+
+    @precondition(lambda self: self._awake())
     @rule(who=st.integers(0, 100))
     def kill(self, who: int) -> None:
         self._awake()[who % len(self._awake())].kill()
@@ -148,8 +164,8 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def an_attempt_keeps_its_owner(self) -> None:
         for path in self.run.claims.glob("*/*"):
-            if path.stat().st_nlink > 1:
-                assert self.owners.setdefault(path.name, owner_of(path)) == owner_of(path)
+            owner = owner_of(path)
+            assert self.owners.setdefault(path.name, owner) == owner
 
     def teardown(self) -> None:
         if not hasattr(self, "run"):
@@ -185,6 +201,10 @@ class Protocol(RuleBasedStateMachine):
         raise AssertionError(f"they do not end: {[actor.name for actor in self._awake()]}")
 
     def _check(self) -> None:
+        self._check_journals()
+        self._check_outputs()
+
+    def _check_journals(self) -> None:
         errors = [actor.error for actor in self.world.actors if actor.error is not None]
         assert not errors, errors
         self.an_attempt_keeps_its_owner()
@@ -194,17 +214,25 @@ class Protocol(RuleBasedStateMachine):
         lines = [(name, e) for name, e in JournalReader(self.run.journal, Event).read()]
         done = Counter((e.shard, e.attempt) for _, e in lines if e.event == "done")
         assert set(done.values()) == {1}
+        through = Counter[str]()
+        for _, event in lines:
+            if event.event == "reset":
+                through[event.shard] = max(through[event.shard], event.attempt)
         for name, event in lines:
             assert event.event != "failed", event
             if event.event in ("done", "closed"):
                 block = event.block or state.block_name(event.shard)
-                assert self.owners[f"{block}.{event.attempt}"] == name
-        self._check_outputs(state, [e for _, e in lines if e.event == "done"])
+                claim = f"{block}.{event.attempt}"
+                assert self.owners[claim] == name
+                if event.event == "done":
+                    before = self.done_before[claim].get(event.shard, 0)
+                    assert before <= through[event.shard], f"{event.shard} is done again"
 
-    def _check_outputs(self, state: Any, done: list[Any]) -> None:
+    def _check_outputs(self) -> None:
+        state, _ = open_state(RunDir(self.run.path), self.config)
         listed = {}
-        for event in done:
-            if state.done_attempt(event.shard) != event.attempt:
+        for _, event in JournalReader(self.run.journal, Event).read():
+            if event.event != "done" or state.done_attempt(event.shard) != event.attempt:
                 continue
             for file in event.outputs:
                 data = (Path(self.config.output) / file.path).read_bytes()
