@@ -81,7 +81,9 @@ class Actor:
             self._world.back.release()
 
     def step(self) -> None:
-        """Let it go on up to the end of its step."""
+        """Let it go on up to the end of its step, unless it has ended."""
+        if self._has_ended:
+            return
         self._go.release()
         self._world.back.acquire()
         if self._has_ended:

@@ -35,6 +35,7 @@ from tests.toys.runs import toy_config, write_inputs
 LEASE_S = 10.0
 MAX_ACTORS = 12
 MAX_STEPS = 20_000
+CALLS = st.sampled_from(["link", "unlink", "rename", "write"])
 _TOKENS = count()
 
 
@@ -69,13 +70,15 @@ class Loose(Two):
 class Protocol(RuleBasedStateMachine):
     """What may happen to a run, one step after the other."""
 
-    @initialize(num_shards=st.integers(1, 3), loose=st.booleans())
-    def make(self, num_shards: int, loose: bool) -> None:
+    @initialize(
+        num_shards=st.integers(1, 3), loose=st.booleans(), calls=st.lists(CALLS, max_size=3)
+    )
+    def make(self, num_shards: int, loose: bool, calls: list[str]) -> None:
         self.patch = pytest.MonkeyPatch()
         self.folder = Path(tempfile.mkdtemp(prefix="hpcpipe-protocol-", dir="/dev/shm"))
         (self.folder / "scratch").mkdir()
         self.world = World(self.patch, self.folder / "scratch")
-        self.num_inputs = 0
+        self.num_inputs = self.num_retries = 0
         self.owners: dict[str, str] = {}
         self.done_before: dict[str, dict[str, int]] = {}
         self._add_inputs(num_shards)
@@ -84,6 +87,10 @@ class Protocol(RuleBasedStateMachine):
         self.config = dataclasses.replace(config, stage=stage)
         self.run = prepare(self.config)[0]
         self.world.on_claim = self._note_done
+        for number, call in enumerate(calls):
+            actor = self.world.start_worker(self.config, f"m{number % 2 + 1}", "work")
+            self._step_to(actor, "link")
+            self._step_to(actor, call)
 
     def _note_done(self, claim: Path) -> None:
         """What was done before a claim was taken must not be done in it."""
@@ -101,9 +108,10 @@ class Protocol(RuleBasedStateMachine):
     def start(self, machine: str, kind: str) -> None:
         self.world.start_worker(self.config, machine, kind)
 
-    @precondition(lambda self: len(self.world.actors) < MAX_ACTORS)
+    @precondition(lambda self: self.num_retries < 2)
     @rule(shards=st.sets(st.integers(0, 2), min_size=1))
     def retry(self, shards: set[int]) -> None:
+        self.num_retries += 1
         names = [f"s{n}" for n in shards if n < self.num_inputs]
         self.world.start(lambda: self._reset(names))
 
@@ -112,7 +120,7 @@ class Protocol(RuleBasedStateMachine):
         names = [name for name in names if state.plan.index(name) is not None]
         reset_shards(self.run, state, names)
 
-    @precondition(lambda self: len(self.world.actors) < MAX_ACTORS and self.num_inputs < 5)
+    @precondition(lambda self: self.num_inputs < 4)
     @rule()
     def extend(self) -> None:
         self._add_inputs(1)
@@ -130,13 +138,14 @@ class Protocol(RuleBasedStateMachine):
     def step(self, who: int, steps: int) -> None:
         actor = self._awake()[who % len(self._awake())]
         for _ in range(steps):
-            if actor.lives:
-                actor.step()
+            actor.step()
 
     @precondition(lambda self: self._awake())
-    @rule(who=st.integers(0, 100), call=st.sampled_from(["link", "unlink", "rename", "write"]))
+    @rule(who=st.integers(0, 100), call=CALLS)
     def step_to(self, who: int, call: str) -> None:
-        actor = self._awake()[who % len(self._awake())]
+        self._step_to(self._awake()[who % len(self._awake())], call)
+
+    def _step_to(self, actor: Actor, call: str) -> None:
         actor.step()
         while actor.lives and not actor.at.startswith((call, "sleep")):
             actor.step()
@@ -156,6 +165,18 @@ class Protocol(RuleBasedStateMachine):
     def go_on(self, who: int) -> None:
         paused = [actor for actor in self.world.living() if actor.paused]
         paused[who % len(paused)].paused = False
+
+    @precondition(lambda self: self._awake() and len(self.world.actors) < MAX_ACTORS)
+    @rule(who=st.integers(0, 100), rounds=st.integers(9, 14), steps=st.integers(2, 15))
+    def outlast(self, who: int, rounds: int, steps: int) -> None:
+        """One stands still while the others go on, until about the end of its lease."""
+        self.pause(who)
+        self.world.start_worker(self.config, "m2", "here")
+        for _ in range(rounds):
+            for actor in self._awake():
+                for _ in range(steps):
+                    actor.step()
+            self.world.pass_time(LEASE_S / 10)
 
     @rule(seconds=st.sampled_from([1.0, LEASE_S / 2]))
     def pass_time(self, seconds: float) -> None:
@@ -195,8 +216,7 @@ class Protocol(RuleBasedStateMachine):
                 return
             for actor in self._awake():
                 for _ in range(50):
-                    if actor.lives:
-                        actor.step()
+                    actor.step()
             self.world.pass_time(LEASE_S / 10)
         raise AssertionError(f"they do not end: {[actor.name for actor in self._awake()]}")
 
@@ -248,7 +268,7 @@ class _Begun(Protocol):
 
     def __init__(self, *, loose: bool) -> None:
         super().__init__()
-        self.make(num_shards=1, loose=loose)
+        self.make(num_shards=1, loose=loose, calls=[])
 
     def worker(self, machine: str) -> Actor:
         return self.world.start_worker(self.config, machine, "work")
