@@ -88,7 +88,9 @@ def _report(message: str, exit_code: int) -> int:
         traceback.print_exc()
     is_coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     label = "\033[31merror:\033[0m" if is_coloured else "error:"
-    sys.stderr.write(f"{label} {message}\n")
+    from hpcpipe.console import visible
+
+    sys.stderr.write(f"{label} {visible(message)}\n")
     return exit_code
 
 

@@ -2,16 +2,42 @@
 
 import sys
 
+_HIDDEN = (
+    *range(9),
+    *range(11, 32),
+    *range(127, 160),
+    *range(0x202A, 0x202F),
+    *range(0x2066, 0x206A),
+)
+_VISIBLE = {code: ascii(chr(code))[1:-1] for code in _HIDDEN}
+
+
+def visible(text: str) -> str:
+    """Write what would steer a terminal as escapes; lines and tabs stay.
+
+    Names and messages may come from files of others.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The same to look at, and nothing else.
+
+    Raises:
+        Nothing.
+    """
+    return text.translate(_VISIBLE)
+
 
 def say(text: str = "") -> None:
     """Print a line to standard output. Raises OSError where that is closed."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{visible(text)}\n")
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
     """Print a line to standard error. Raises OSError where that is closed."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text)}\n")
     sys.stderr.flush()
 
 

@@ -5,7 +5,7 @@ import shutil
 from collections import defaultdict
 
 from hpcpipe.cli.verb import run_of, shown, verb_parser
-from hpcpipe.console import plural, size
+from hpcpipe.console import plural, say, size
 from hpcpipe.errors import ConfigError, LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.manifest.rundir import RunDir
@@ -87,4 +87,4 @@ def _check_idle(run: RunDir) -> None:
 
 def _tell(leftover: Leftover, *, is_dry_run: bool) -> None:
     if is_dry_run:
-        print(f"{leftover.kind:24}  {size(leftover.num_bytes):>10}  {shown(leftover.path)}")
+        say(f"{leftover.kind:24}  {size(leftover.num_bytes):>10}  {shown(leftover.path)}")

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from hpcpipe.cli.watch import Watcher
+from hpcpipe.console import say
 from hpcpipe.manifest.rundir import RunDir
 
 POLL_S = 0.5
@@ -34,7 +35,7 @@ def follow(run: RunDir, watcher: Watcher, only: Path | None, names: re.Pattern[s
             while True:
                 for line in tail.new_lines():
                     if names is None or names.search(line):
-                        print(line, flush=True)
+                        say(line)
                 if not is_live or time.monotonic() > until:
                     break
                 time.sleep(POLL_S)

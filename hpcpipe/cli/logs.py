@@ -8,6 +8,7 @@ from hpcpipe.cli.follow import follow
 from hpcpipe.cli.retry import unknown_shard
 from hpcpipe.cli.verb import run_of, verb_parser
 from hpcpipe.cli.watch import Watcher
+from hpcpipe.console import say
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.manifest.rundir import RunDir
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
         lines = worker_log.read_text(encoding="utf-8", errors="replace").splitlines()
     else:
         raise ConfigError(f"{unknown_shard(args.shard, observer.state)} (nor is it a worker)")
-    print("\n".join(lines), flush=True)
+    say("\n".join(lines))
     if args.follow:
         names = speaks_of(args.shard) if args.shard and worker_log is None else None
         follow(run, watcher, worker_log, names)

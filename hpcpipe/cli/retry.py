@@ -6,7 +6,7 @@ import difflib
 from hpcpipe.cli import pipeline_verbs
 from hpcpipe.cli.pipelines import named_pipeline
 from hpcpipe.cli.verb import go_on, run_of, verb_parser
-from hpcpipe.console import plural
+from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import RunDir
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     if pipeline is None:
         run = run_of(args, "retry")
         if _retry(run, args):
-            print("\n".join(go_on(run.path, run.read_launches())))
+            say("\n".join(go_on(run.path, run.read_launches())))
         return 0
     if args.all or args.shard:
         raise ConfigError(

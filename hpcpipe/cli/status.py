@@ -13,6 +13,7 @@ from hpcpipe.cli.pipeline_text import pipeline_list
 from hpcpipe.cli.pipelines import named_pipeline
 from hpcpipe.cli.verb import run_list, run_of, verb_parser
 from hpcpipe.cli.watch import LIVE, Queue, Watcher
+from hpcpipe.console import say
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer, Summary
 
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     """
     args = _parse(argv)
     if args.run is None:
-        print("\n".join([*run_list(), *pipeline_list()]))
+        say("\n".join([*run_list(), *pipeline_list()]))
         return 0
     pipeline = named_pipeline(args.run)
     if pipeline is not None:
@@ -109,4 +110,5 @@ def _show(summary: Summary, queue: Queue, *, as_json: bool, clear: bool) -> None
         print(json.dumps(status_json.tree(summary, queue)), flush=True)
         return
     rows = status_text.lines(summary, queue, text.terminal_width())
-    print((_CLEAR if clear else "") + "\n".join(rows), flush=True)
+    sys.stdout.write(_CLEAR if clear else "")
+    say("\n".join(rows))

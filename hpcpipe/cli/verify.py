@@ -7,7 +7,7 @@ from collections import Counter
 
 from hpcpipe.cli.verb import go_on, run_of, shown, verb_parser
 from hpcpipe.config import RunOptions
-from hpcpipe.console import plural
+from hpcpipe.console import plural, say
 from hpcpipe.formats.remote import display
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import RunDir
@@ -92,7 +92,7 @@ def _check(
 
 def _report(findings: list[Finding], results: list[ShardResult], *, deep: bool) -> None:
     for finding in findings:
-        print(f"{finding.problem:10} {display(finding.path)}: {finding.detail}")
+        say(f"{finding.problem:10} {display(finding.path)}: {finding.detail}")
     num_files = sum(len(result.outputs) for result in results)
     how = "names, sizes and contents" if deep else "names and sizes"
     print(f"checked    {plural(num_files, 'file')} of {plural(len(results), 'shard')}: {how}")
@@ -110,6 +110,6 @@ def _requeue(run: RunDir, observer: Observer, findings: list[Finding]) -> None:
     if wrong:
         reset_shards(run, observer.state, ids)
         print(f"requeued   {plural(len(ids), 'shard')}")
-        print("\n".join(go_on(run.path, run.read_launches())))
+        say("\n".join(go_on(run.path, run.read_launches())))
     if any(finding.problem == "unreadable" for finding in findings):
         print("left       unreadable files: see to their permissions or their filesystem first")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from hpcpipe.config import resolve, stored
+from hpcpipe.config import resolve, secrets, stored
 from hpcpipe.config.convert import MISSING, build, convert, convert_fields, field_types, unknown_key
 from hpcpipe.config.options import (
     LAUNCHERS,
@@ -108,7 +108,10 @@ def from_omegaconf(cfg: "DictConfig", stage_name: str) -> Config:
     Raises:
         ConfigError: an option is unknown, missing, of the wrong type, or cannot be resolved.
     """
-    return _make(cfg, stage_name, None)
+    secrets.refuse_literals(resolve.raw(cfg))
+    config = _make(cfg, stage_name, None)
+    secrets.refuse_in_urls({"stage": {**config.stage_options, "output": config.output}})
+    return config
 
 
 def load(run_dir: Path, name: str = CONFIG_FILE) -> Config:

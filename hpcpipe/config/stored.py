@@ -7,10 +7,18 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hpcpipe.config import resolve
+from hpcpipe.config.convert import build
+from hpcpipe.config.yaml_files import read_yaml
+from hpcpipe.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig, ListConfig
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -86,3 +94,30 @@ def escaped(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: escaped(item) for key, item in value.items()}
     return value
+
+
+def load_section(run_dir: Path, name: str, cls: type[T], key: str) -> T:
+    """Read one section of a stored configuration, importing nothing that it names.
+
+    Args:
+        run_dir: the run directory, which may be anybody's.
+        name: the file in it.
+        cls: what the section is.
+        key: its name.
+
+    Returns:
+        The section, interpolations resolved.
+
+    Raises:
+        ConfigError: it is damaged.
+        OSError: the file cannot be read.
+    """
+    from omegaconf import DictConfig
+
+    cfg = read_yaml(run_dir / name)
+    if not isinstance(cfg, DictConfig) or key not in cfg:
+        raise ConfigError(f"{run_dir / name} is not the configuration of a run")
+    try:
+        return build(cls, resolve.absolute(resolve.plain(cfg, key), cls), key)
+    except ConfigError as err:
+        raise ConfigError(f"{run_dir / name}: {err}") from err

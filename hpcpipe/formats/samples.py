@@ -14,6 +14,7 @@ import xxhash
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display
+from hpcpipe.formats.source import Source
 from hpcpipe.formats.tar import Member
 
 Duplicates = Literal["error", "first", "rename"]
@@ -22,6 +23,9 @@ Duplicates = Literal["error", "first", "rename"]
 # to the first dot of the last path component; names like __meta__ or __dir__/x hold no sample.
 _KEY_AND_EXTENSION = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$").match
 _META = re.compile(r"__[^/]*__($|/)").match
+
+MAX_JSON_BYTES = 64 << 20
+"""Larger ones are refused: they would be read into memory whole."""
 
 
 def split_key(name: str) -> tuple[str, str] | None:
@@ -177,3 +181,26 @@ class _SeenKeys:
             place = (place + 1) % len(table)
         table[place] = digest
         return True
+
+
+def read_json(source: Source, member: Member) -> bytes:
+    """Read the json of a sample, whole.
+
+    Args:
+        source: its tar.
+        member: the json's.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        BadInputError: it is too large to be the json of a sample.
+        TransientShardError: a remote store failed.
+        OSError: reading failed.
+    """
+    if member.size > MAX_JSON_BYTES:
+        raise BadInputError(
+            f"{display(source.path)}: a sample's json at byte {member.data} has {member.size} "
+            f"bytes, more than {MAX_JSON_BYTES}: no json of a sample"
+        )
+    return source.read_at(member.data, member.size)

@@ -10,7 +10,7 @@ from typing import Any
 from hpcpipe.config import Config, LocalLauncher
 from hpcpipe.console import plural, say, warn
 from hpcpipe.errors import LaunchError
-from hpcpipe.launch.pending import Pending, new_launch
+from hpcpipe.launch.pending import Pending, make_private, new_launch
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.identity import process_runs
 from hpcpipe.manifest.rundir import Launch
@@ -57,7 +57,7 @@ def _submit(pending: Pending, record: Launch) -> list[Any]:
     import submitit
 
     folder = pending.run.path / "submitit" / str(record.number)
-    folder.mkdir(parents=True)
+    make_private(folder)
     executor = submitit.LocalExecutor(folder=folder)
     executor.update_parameters(timeout_min=_YEAR_MIN)
     gpus, num_gpus = _gpus(), pending.config.resources.gpus

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpcpipe.config import Config, Site
-from hpcpipe.manifest.files import write_new
+from hpcpipe.manifest.files import FOLDER_MODE, write_new
 from hpcpipe.manifest.journal import Brief, JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
@@ -95,3 +95,19 @@ def own_arguments() -> tuple[str, ...]:
 def python_command(site: Site) -> str:
     """Command that runs Python in a job, for a shell. Raises nothing."""
     return site.python or shlex.quote(sys.executable)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder for pickles, which whoever can write them could have us run.
+
+    Args:
+        folder: a new folder; the one above it is made too where it is missing.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+    folder.mkdir(0o770)

@@ -4,9 +4,7 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from hpcpipe.launch import squeue
 from hpcpipe.launch.arrays import Array, num_live_workers, num_running_at_most, plan_arrays
 from hpcpipe.launch.exclude import leave_in_queue
 from hpcpipe.launch.parameters import excluded, layout, worker_parameters
-from hpcpipe.launch.pending import Pending, new_launch, python_command, show
+from hpcpipe.launch.pending import Pending, make_private, new_launch, python_command, show
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.progress import Progress
@@ -174,14 +172,14 @@ def refusal(error: Exception) -> str:
     return f"the array was not submitted, nothing is queued: {text}\n{hint}"
 
 
-def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str = "") -> str:
+def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str) -> str:
     """Submit tasks as one array; a single one as a job of its own.
 
     Args:
         tasks: what is called in the jobs; small, for they are pickled.
         folder: a new folder for pickles and the jobs' output.
         parameters: submitit's.
-        python: command that runs Python in the jobs; empty for this very Python.
+        python: command that runs Python in the jobs.
 
     Returns:
         Job id of the array.
@@ -192,13 +190,13 @@ def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], pytho
     """
     import submitit
 
-    folder.mkdir(parents=True)
+    make_private(folder)
     # exec makes the worker the batch process itself, so that it gets the signals.
     start = "" if parameters.get("use_srun", True) else "exec "
     with _clean_environment():
         executor = submitit.SlurmExecutor(
             folder=folder,
-            python=f"{start}{python or shlex.quote(sys.executable)}",
+            python=f"{start}{python}",
             max_num_timeout=1_000_000,
         )
         executor.update_parameters(**parameters)

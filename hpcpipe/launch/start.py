@@ -12,7 +12,7 @@ from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.access import check_writable
+from hpcpipe.runtime.access import check_access
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.code import changes, code_of
 from hpcpipe.runtime.find import read_options
@@ -57,7 +57,8 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
     if mode == "submit" and isinstance(config.launcher, LocalLauncher):
         local.check_gpus(config, config.launcher)
     run, how = prepare(config)
-    check_writable(run)
+    if warning := check_access(run):
+        warn(f"warning: {warning}")
     state, reader = open_state(run, config)
     bad = leave_bad_nodes(run, config, state) if mode == "submit" else []
     state, reader = retry_elsewhere(run, config, state, bad) or (state, reader)

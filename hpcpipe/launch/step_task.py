@@ -19,7 +19,7 @@ from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Planned
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime.access import check_writable
+from hpcpipe.runtime.access import check_access
 from hpcpipe.runtime.gate import check_upstream
 from hpcpipe.runtime.results import open_state
 
@@ -134,7 +134,8 @@ def plan_step(directory: PipelineDir, job: Job) -> Planned:
     check_upstream(directory, step)
     config = load(Path(step.run_dir), str(directory.jobs / f"{job.number}.yaml"))
     run, how = prepare(config)
-    check_writable(run)
+    if warning := check_access(run):
+        warn(f"warning: {warning}")
     state, reader = open_state(run, config)
     num_pending = len(state.pending(config.limit))
     say(f"run        {run.path} ({how}), {num_pending:,} of {len(state.plan):,} shards to do")

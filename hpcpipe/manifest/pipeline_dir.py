@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from hpcpipe.errors import RunMismatchError
-from hpcpipe.manifest.files import publish_new, replace, write_new
+from hpcpipe.manifest.files import FOLDER_MODE, publish_new, replace, write_new
 from hpcpipe.manifest.pipeline_records import Job, PipelineInfo, Planned, Step
 
 FORMAT_VERSION = 1
@@ -64,7 +64,8 @@ class PipelineDir:
             OSError: it cannot be written.
         """
         for folder in (path / "jobs", path / "plans"):
-            folder.mkdir(parents=True, exist_ok=True)
+            path.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+            folder.mkdir(FOLDER_MODE, exist_ok=True)
         try:
             publish_new(path / PIPELINE_FILE, _pretty(info))
         except FileExistsError:

@@ -29,17 +29,18 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def check_writable(run: RunDir) -> None:
-    """Make sure that this user may write wherever a worker of a run has to.
+def check_access(run: RunDir) -> str:
+    """Make sure that this user may write wherever a worker has to, and not everybody may.
 
     Args:
         run: the run directory.
 
     Returns:
-        Nothing.
+        What was found and mended, for people; empty where all was well.
 
     Raises:
-        SetupError: a folder may not be written; the message says who can change that, and how.
+        SetupError: a folder may not be written, or everybody may write there and only another user
+            can change that; the message says who, and how.
     """
     folders = [run.path, *(run.path / name for name in FOLDERS), run.claims / "00"]
     if not is_remote(run.info.output):
@@ -47,6 +48,33 @@ def check_writable(run: RunDir) -> None:
     for folder in folders:
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise SetupError(_refusal(folder, run))
+    return _close_to_others(run)
+
+
+def _close_to_others(run: RunDir) -> str:
+    """A launch's file names the class that its workers import, and submitit's pickles are code."""
+    open_folders = [path for path in (run.path, run.launches) if _is_open(path)]
+    if not open_folders:
+        return ""
+    owner = owner_of(open_folders[0])
+    try:
+        for path in open_folders:
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & ~stat.S_IWOTH)
+    except PermissionError as error:
+        raise SetupError(
+            f"{open_folders[0]} can be written by every user of this system, who could have "
+            f"workers run their code as you. {owner} types: chmod -R o-w {run.path}"
+        ) from error
+    if any(map(_is_open, open_folders)):
+        return f"{open_folders[0]} can be written by everybody, and its filesystem keeps it so"
+    return (
+        f"{open_folders[0]} could be written by every user of this system, and no longer can; "
+        f"see whether there are files in {run.launches} that are not yours"
+    )
+
+
+def _is_open(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_IWOTH)
 
 
 def _refusal(folder: Path, run: RunDir) -> str:

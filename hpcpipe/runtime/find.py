@@ -3,10 +3,11 @@
 import difflib
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from hpcpipe.config import LAUNCHERS, Launcher, Resources, RunOptions, load
+from hpcpipe.config import LAUNCHERS, Launcher, Resources, RunOptions
 from hpcpipe.config.convert import build
+from hpcpipe.config.stored import load_section
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
@@ -166,11 +167,11 @@ def read_options(run: RunDir) -> RunOptions:
         OSError: it cannot be read.
     """
     name = config_name(run)
-    return _read_section(run, name, RunOptions, "run") or load(run.path, name).run
+    return _read_section(run, name, RunOptions, "run")
 
 
 def read_resources(run: RunDir, name: str) -> Resources:
-    """Read what one worker needs, if possible without importing its stage.
+    """Read what one worker needs, without importing its stage.
 
     Args:
         run: the run.
@@ -183,11 +184,11 @@ def read_resources(run: RunDir, name: str) -> Resources:
         ConfigError: the stored configuration is damaged.
         OSError: it cannot be read.
     """
-    return _read_section(run, name, Resources, "resources") or load(run.path, name).resources
+    return _read_section(run, name, Resources, "resources")
 
 
 def read_launcher(run: RunDir) -> Launcher:
-    """Read how the workers of the last launch were started, if possible without its stage.
+    """Read how the workers of the last launch were started, without importing its stage.
 
     Args:
         run: the run.
@@ -200,23 +201,28 @@ def read_launcher(run: RunDir) -> Launcher:
         OSError: it cannot be read.
     """
     name = config_name(run)
-    for kind, cls in LAUNCHERS.items():
-        launcher = _read_section(run, name, cls, "launcher")
-        if launcher is not None and launcher.kind == kind:
-            return launcher
-    return load(run.path, name).launcher
+    try:
+        cls = LAUNCHERS[_tree(run, name)["launcher"]["kind"]]
+    except (KeyError, TypeError):
+        raise ConfigError(f"{run.path / name}: launcher.kind is damaged") from None
+    return _read_section(run, name, cls, "launcher")
 
 
-def _read_section(run: RunDir, name: str, cls: type[T], key: str) -> T | None:
-    """A section of a stored configuration; None where that has to be read in full.
+def _read_section(run: RunDir, name: str, cls: type[T], key: str) -> T:
+    """A section of a stored configuration; nothing that stands in it is imported."""
+    try:
+        return build(cls, _tree(run, name)[key], key)
+    except (ConfigError, TypeError, KeyError):
+        # Values from the environment, for one: the long way resolves them or says what is wrong.
+        return load_section(run.path, name, cls, key)
 
-    Values from the environment, for one: the long way resolves them or says what is wrong.
-    """
+
+def _tree(run: RunDir, name: str) -> Any:
+    """A stored configuration as plain values; None where it is no YAML."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tree = yaml.load((run.path / name).read_bytes(), Loader=loader)
-        return build(cls, tree[key], key)
-    except (ConfigError, yaml.YAMLError, TypeError, KeyError):
+        return yaml.load((run.path / name).read_bytes(), Loader=loader)
+    except yaml.YAMLError:
         return None

@@ -18,7 +18,7 @@ from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.partial import FOLDER as PARTIAL
 from hpcpipe.runtime.partial import orphans
-from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.results import read_state
 from hpcpipe.runtime.scratch import dead_folders, scratch_root
 
 OLD_S = 24 * 3600.0
@@ -122,7 +122,7 @@ def _saved_progress(run: RunDir) -> Iterator[Leftover]:
     """Progress inside shards that no attempt will go on from."""
     root = run.path / PARTIAL
     if root.is_dir():
-        state, _ = open_state(run, load(run.path, config_name(run)))
+        state, _ = read_state(run, read_options(run))
         yield from (_leftover("saved progress", path) for path in orphans(root, state))
 
 
@@ -144,7 +144,13 @@ def _scratch(run: RunDir) -> Iterator[Leftover]:
 
 
 def _own_names(run: RunDir) -> set[str]:
-    """Planned output names, which tell this run's files from another stage's in the folder."""
+    """Planned output names, which tell this run's files from another stage's in the folder.
+
+    Only the stage knows them, and it is imported for nobody else's run.
+    """
+    path = run.path / config_name(run)
+    if path.stat().st_uid not in (os.getuid(), 0):
+        return set()
     stage = load(run.path, config_name(run)).stage
     shards = Plan(run.path, run.info.block_size).shards()
     return {name for shard in shards for name in stage.planned_outputs(shard)}

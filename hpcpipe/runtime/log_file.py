@@ -6,7 +6,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpcpipe.console import visible
+
 logger = logging.getLogger(__name__)
+
+
+class _Visible(logging.Formatter):
+    """Lines that do nothing to the terminal they are read on, whatever names are in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class LogFile(logging.FileHandler):
@@ -24,7 +33,7 @@ class LogFile(logging.FileHandler):
         """
         super().__init__(path, mode="a", encoding="utf-8", errors="backslashreplace")
         line = f"%(asctime)s %(levelname)s {label} %(name)s: %(message)s"
-        self.setFormatter(logging.Formatter(line, datefmt="%Y-%m-%dT%H:%M:%S%z"))
+        self.setFormatter(_Visible(line, datefmt="%Y-%m-%dT%H:%M:%S%z"))
         self._is_told = False
 
     def handleError(self, record: logging.LogRecord) -> None:

@@ -1,11 +1,13 @@
 """Making the plan of a run: listing inputs, checking output names, extending."""
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpcpipe.config import Config
+from hpcpipe.config.secrets import ADVICE, has_password
 from hpcpipe.errors import PlanError, RunMismatchError
 from hpcpipe.formats.listing import list_location
 from hpcpipe.formats.remote import filesystem, is_remote
@@ -66,8 +68,10 @@ def planned(config: Config, artifacts: Path) -> Iterator[Shard]:
     first = next(shards, None)
     if first is None:
         raise PlanError(f"stage {config.stage_name} found nothing to do in {config.stage.input}")
-    yield first
-    yield from shards
+    for shard in itertools.chain((first,), shards):
+        if any("@" in item.path and has_password(item.path) for item in shard.inputs):
+            raise PlanError(f"shard {shard.id}: {ADVICE}")
+        yield shard
 
 
 def check_output_names(

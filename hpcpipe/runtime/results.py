@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
-from hpcpipe.config import Config
+from hpcpipe.config import Config, RunOptions
+from hpcpipe.errors import ConfigError
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.outputs import OutputFolder, check_name
 from hpcpipe.runtime.staged_file import CHECKSUMS, COPY_BYTES
 from hpcpipe.stage import OutputFile, ShardResult
 
@@ -49,9 +50,26 @@ def open_state(run: RunDir, config: Config) -> tuple[RunState, JournalReader[Bri
         PlanError: the plan is damaged.
         OSError: a file cannot be read.
     """
+    return read_state(run, config.run)
+
+
+def read_state(run: RunDir, options: RunOptions) -> tuple[RunState, JournalReader[Brief]]:
+    """Read plan and journals of a run whose stage need not be known.
+
+    Args:
+        run: the run directory.
+        options: how its shards are run.
+
+    Returns:
+        The state, and the reader to go on with.
+
+    Raises:
+        PlanError: the plan is damaged.
+        OSError: a file cannot be read.
+    """
     reader = JournalReader(run.journal, Brief)
     plan = Plan(run.path, run.info.block_size)
-    state = RunState(plan, config.run.max_attempts, config.run.max_lost)
+    state = RunState(plan, options.max_attempts, options.max_lost)
     for _, events in reader.batches():
         state.apply(events)
     plan.refresh()  # which now has every shard that the events speak of
@@ -147,7 +165,10 @@ def _check(
     path: str, output: OutputFile, *, deep: bool
 ) -> tuple[Literal["missing", "size", "checksum", "unreadable"], str] | None:
     try:
+        check_name(output.path)
         size_bytes = _size_bytes(path)
+    except ConfigError as error:
+        return "unreadable", str(error)
     except FileNotFoundError:
         return "missing", "there is no such file"
     except PermissionError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hpcpipe.config import Config
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime.access import check_writable, explaining_moves
+from hpcpipe.runtime.access import check_access, explaining_moves
 from hpcpipe.runtime.code import notes, stage_hash
 from hpcpipe.runtime.deadline import Job
 from hpcpipe.runtime.log_file import LogFile, log_to
@@ -53,7 +53,7 @@ def run_worker(
     """
     options = config.run
     patience = Patience(options.max_env_failures, options.backoff_s, flag)
-    patience.insist(lambda: check_writable(run))
+    warning = patience.insist(lambda: check_access(run))
     state, reader = patience.insist(lambda: open_state(run, config))
     scratch = scratch_root(config.run.scratch)
     given = given_to_worker(launch, config.resources)
@@ -68,8 +68,8 @@ def run_worker(
     try:
         log = patience.insist(lambda: LogFile(run.logs / f"{label}.log", label))
         with log_to(log), explaining_moves(run):
-            for line in notes([launch], [session.identity]):
-                logger.warning("code: %s", line)
+            for line in filter(None, (warning, *notes([launch], [session.identity]))):
+                logger.warning("%s", line)
             worker = Worker(
                 session, config, launch, index, state, reader, flag, on_event, job, patience
             )

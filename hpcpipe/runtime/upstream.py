@@ -1,11 +1,9 @@
 """Input folders that a run of ours made: listed from its manifest, and only once it is complete."""
 
-import dataclasses
 import fnmatch
 import os
 from pathlib import Path
 
-from hpcpipe.config import load
 from hpcpipe.console import plural, warn
 from hpcpipe.errors import PlanError, UpstreamIncompleteError
 from hpcpipe.formats.remote import is_remote
@@ -14,7 +12,7 @@ from hpcpipe.manifest.marker import FOLDER, read_markers
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.find import read_options
-from hpcpipe.runtime.results import collect_results, open_state
+from hpcpipe.runtime.results import collect_results, read_state
 from hpcpipe.stage import Input
 
 
@@ -44,15 +42,15 @@ def only_recorded(
 def _of_run(
     inputs: list[Input], run: RunDir, pattern: str, suffixes: tuple[str, ...]
 ) -> list[Input]:
-    config = dataclasses.replace(load(run.path), run=read_options(run))
-    state, _ = open_state(run, config)
+    options = read_options(run)
+    state, _ = read_state(run, options)
     results = collect_results(run, state).values()
     recorded = {f"{run.info.output}/{file.path}" for r in results for file in r.outputs}
     listed = {item.path for item in inputs}
     missing = [p for p in recorded - listed if _matches(p, pattern, suffixes)]
     if not missing and listed.isdisjoint(recorded):
         return inputs  # the run only happens to write into this folder
-    _check_complete(run, state, config.run.max_failed_fraction)
+    _check_complete(run, state, options.max_failed_fraction)
     if missing:
         raise PlanError(
             f"{min(missing)} is recorded by run {run.path} but is not there: "

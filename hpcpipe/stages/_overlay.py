@@ -15,7 +15,7 @@ from hpcpipe.formats.edits import Edits
 from hpcpipe.formats.keep_list import KeepList
 from hpcpipe.formats.remote import display, is_remote
 from hpcpipe.formats.remote_source import KeepBehind
-from hpcpipe.formats.samples import Sample, group
+from hpcpipe.formats.samples import Sample, group, read_json
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import Member, scan
 from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext
@@ -188,7 +188,7 @@ class _Overlay:
         record = None
         if "json" in sample.extensions:
             member = sample.members[sample.extensions.index("json")]
-            record = parse_json(self._source.read_at(member.data, member.size))
+            record = parse_json(read_json(self._source, member))
         uid = record.get("uid") if isinstance(record, dict) else None
         if uid is None:
             self._counts["samples_without_uid"] += 1
@@ -259,7 +259,7 @@ class _Overlay:
     def _is_equal(self, sample: Sample, edit: Edit) -> bool:
         member = sample.members[sample.extensions.index("json")]
         new = self._edits.read(edit) if self._edits is not None else b""
-        return is_equal_json(self._source.read_at(member.data, member.size), new)
+        return is_equal_json(read_json(self._source, member), new)
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:

@@ -25,7 +25,7 @@ from hpcpipe.formats.sample_index import (
     Tar,
 )
 from hpcpipe.formats.sample_table import TableWriter, read_table
-from hpcpipe.formats.samples import Sample, group
+from hpcpipe.formats.samples import Sample, group, read_json
 from hpcpipe.formats.source import Source, open_source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import FinalizeContext, PlanContext, Shard, ShardContext, Stage
@@ -119,15 +119,16 @@ def read_uid(source: Source, sample: Sample) -> str | None:
         The field ``uid`` of its json; None where there is none.
 
     Raises:
+        BadInputError: its json is too large.
         TransientShardError: a remote store failed.
         OSError: reading failed.
     """
     for member, extension in zip(sample.members, sample.extensions, strict=True):
         if extension == "json":
             try:
-                data = source.read_at(member.data, member.size)
+                data = read_json(source, member)
                 uid = msgspec.json.decode(data, type=_UidRecord).uid
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 return None
             return None if uid is None else str(uid)
     return None

@@ -56,7 +56,7 @@ def test_a_dead_workers_shard_is_taken_over_by_another_user(shared):
     with as_user(BOB):
         assert run_here(config).exit_code == 0
     (lost,) = events_of(Path(config.run_dir), "lost")
-    assert state_of(Path(config.run_dir), config).done["a"] == lost.attempt + 1
+    assert state_of(Path(config.run_dir), config).done_attempt("a") == lost.attempt + 1
 
 
 def test_a_run_that_the_group_may_not_write_to_says_what_to_type(shared):
