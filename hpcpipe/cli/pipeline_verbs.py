@@ -9,7 +9,7 @@ import msgspec
 
 from hpcpipe.cli import pipeline_text, text
 from hpcpipe.cli.pipelines import LIVE, look
-from hpcpipe.console import plural
+from hpcpipe.console import plural, say
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.manifest.pipeline_dir import PipelineDir
@@ -43,7 +43,8 @@ def status(directory: PipelineDir, *, as_json: bool, every_s: float | None) -> i
             else:
                 rows = pipeline_text.lines(view, text.terminal_width())
                 clear = _CLEAR if every_s is not None and sys.stdout.isatty() else ""
-                print(clear + "\n".join(rows), flush=True)
+                sys.stdout.write(clear)
+                say("\n".join(rows))
             if every_s is None or view.state not in LIVE:
                 return 0
             time.sleep(every_s)
@@ -69,7 +70,7 @@ def cancel(directory: PipelineDir, stop: Callable[[RunDir], int]) -> int:
     for step in reversed(directory.info.steps):
         run = step.find_run()
         if run is not None and why_incomplete(step):
-            print(f"step       {step.name}")
+            say(f"step       {step.name}")
             codes.append(stop(run))
     return max(codes)
 
@@ -115,8 +116,8 @@ def retry(directory: PipelineDir, retry_one: Callable[[RunDir], bool]) -> int:
     for step in directory.info.steps:
         run = step.find_run()
         if run is not None:
-            print(f"step       {step.name}")
+            say(f"step       {step.name}")
             reset.append(retry_one(run))
     if any(reset):
-        print(pipeline_text.go_on(look(directory)))
+        say(pipeline_text.go_on(look(directory)))
     return 0
