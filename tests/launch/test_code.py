@@ -101,7 +101,8 @@ def test_a_stage_is_imported_from_where_the_launch_found_it(folder, tmp_path, ho
 def test_workers_on_this_machine_find_it_too(folder):
     (folder / "src").mkdir()
     (folder / "line_stage.py").rename(folder / "src" / "line_stage.py")
-    code, shown = lines(folder, "launcher=local", "-m", "paths.code=/", PYTHONPATH="src")
+    options = ["launcher=local", "-m", "paths.code=/", "resources=cpu"]
+    code, shown = lines(folder, *options, PYTHONPATH="src")
     assert code == 0, shown
     assert "complete: 2 done" in shown
 
