@@ -1,13 +1,13 @@
 """Toy runs in every state, and real workers on them, for the tests of the verbs."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import time
 
 import hpcpipe.__main__ as command
+from hpcpipe.manifest.heartbeat import read_beat
 from tests.toys.runs import run_here, toy_config, write_inputs
 
 
@@ -55,9 +55,9 @@ def shard_at_hand(run_dir):
     """Wait until some worker is at a shard; returns its id."""
     until = time.monotonic() + 30
     while True:
-        beats = [json.loads(path.read_bytes()) for path in (run_dir / "workers").glob("*.beat")]
+        beats = [read_beat(path) for path in (run_dir / "workers").glob("*.beat")]
         for beat in beats:
-            if beat.get("shard"):
-                return beat["shard"]
+            if beat is not None and beat.shard:
+                return beat.shard
         assert time.monotonic() < until, beats
         time.sleep(0.02)
