@@ -71,11 +71,12 @@ def _check_idle(run: RunDir) -> None:
             f"{plural(num_running, 'worker')} of the run still at work: wait for the end, or "
             f"python -m hpcpipe cancel {shown(run.path)}"
         )
-    arrays = {launch.array_job for launch in run.read_launches() if launch.array_job}
+    submitted = [launch for launch in run.read_launches() if launch.array_job]
+    arrays = {launch.array_job for launch in submitted}
     if not arrays or shutil.which("squeue") is None:
         return
     try:
-        num_queued = squeue.num_live_tasks(arrays)
+        num_queued = squeue.num_live_tasks(arrays, {launch.user for launch in submitted})
     except LaunchError as error:
         raise ConfigError(f"whether tasks of the run are queued is not known: {error}") from error
     if num_queued:

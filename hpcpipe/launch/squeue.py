@@ -60,11 +60,12 @@ def _command(*args: str, timeout_s: float = TIMEOUT_S) -> str:
     return done.stdout
 
 
-def live_tasks(arrays: Collection[str]) -> dict[str, int]:
+def live_tasks(arrays: Collection[str], users: Iterable[str] = ()) -> dict[str, int]:
     """Count queued and running tasks of arrays, in one call.
 
     Args:
         arrays: array job ids.
+        users: whose they may be, beside this user's own.
 
     Returns:
         Number of tasks by array job id; arrays that are over are not in it.
@@ -72,7 +73,8 @@ def live_tasks(arrays: Collection[str]) -> dict[str, int]:
     Raises:
         LaunchError: squeue does not answer.
     """
-    return dict(Counter(task.array for task in _live(arrays, user_name(), TIMEOUT_S)))
+    whose = ",".join(sorted({user_name(), *filter(None, users)}))
+    return dict(Counter(task.array for task in _live(arrays, whose, TIMEOUT_S)))
 
 
 def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | None:
@@ -120,9 +122,9 @@ def _has_ended(end: str) -> bool:
         return False
 
 
-def num_live_tasks(arrays: Collection[str]) -> int:
+def num_live_tasks(arrays: Collection[str], users: Iterable[str] = ()) -> int:
     """Number of queued and running tasks of all these arrays. Raises LaunchError."""
-    return sum(live_tasks(arrays).values())
+    return sum(live_tasks(arrays, users).values())
 
 
 def max_array_size() -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpcpipe.launch.squeue import Task, queued_tasks
+from hpcpipe.launch.squeue import Task, live_tasks, queued_tasks
 from hpcpipe.manifest.rundir import Launch
 
 LAUNCH = Launch(number=1, kind="slurm", num_workers=2, array_job="12", user="me")
@@ -48,3 +48,10 @@ def test_no_answer_is_not_an_empty_queue(squeue):
     squeue("exit 1")
     assert queued_tasks([LAUNCH], 10) is None
     assert queued_tasks([], 10) == []
+
+
+def test_tasks_of_others_who_launched_the_run_count_too(squeue, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOGNAME", "bob")
+    squeue(f'echo "$@" > {tmp_path}/asked', "echo 12 3 RUNNING NONE None")
+    assert live_tasks(["12"], ["alice", ""]) == {"12": 1}
+    assert " -u alice,bob " in (tmp_path / "asked").read_text()
