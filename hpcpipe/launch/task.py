@@ -22,6 +22,10 @@ from hpcpipe.runtime.worker import WorkerResult
 
 logger = logging.getLogger(__name__)
 
+VISIBLE_S = 90.0
+"""After this all nodes see what one has made."""
+POLL_S = 1.0
+
 
 class WorkerTask:
     """One job of a launch; small enough to be pickled by submitit without any data."""
@@ -54,6 +58,7 @@ class WorkerTask:
         """
         if self.gpus:
             devices.show_only(list(self.gpus))
+        await_launch(Path(self.run_dir), self.launch)
         run = RunDir(Path(self.run_dir))
         launch = run.read_launch(self.launch)
         flag = StopFlag(run.stop_file)
@@ -69,6 +74,37 @@ class WorkerTask:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def await_launch(run_dir: Path, number: int) -> None:
+    """Wait until this node sees the launch it belongs to, which another has just recorded.
+
+    Network filesystems remember for up to a minute that something was not there.
+
+    Args:
+        run_dir: the run directory.
+        number: number of the launch.
+
+    Returns:
+        Nothing, after `VISIBLE_S` also where it cannot be read.
+
+    Raises:
+        Nothing.
+    """
+    until = time.monotonic() + VISIBLE_S
+    names = ("run.json", f"launches/{number}.json", f"launches/{number}.yaml")
+    while not all(_can_be_read(run_dir / name) for name in names):
+        if time.monotonic() > until:
+            return
+        time.sleep(POLL_S)
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        path.open("rb").close()
+    except OSError:
+        return False
+    return True
 
 
 def work(

@@ -173,7 +173,12 @@ class JournalReader(Generic[Line]):
         Raises:
             OSError: the folder or a journal cannot be read.
         """
-        return [(worker, event) for worker, events in self.batches() for event in events]
+        before = dict(self._offsets)
+        try:
+            return [(worker, event) for worker, events in self.batches() for event in events]
+        except BaseException:
+            self._offsets = before
+            raise
 
     def batches(self) -> Iterator[tuple[str, list[Line]]]:
         """Read the events since the last call, some megabytes at a time.

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from hpcpipe.errors import BadInputError, SetupError, is_environment_error
+from hpcpipe.errors import BadInputError, OutageError, SetupError, is_environment_error
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime.context import ShardContext
+from hpcpipe.runtime.missing import gone_filesystem
 from hpcpipe.stage import Input, OutputFile, Shard, ShardStopped, Stage
 
 logger = logging.getLogger(__name__)
@@ -98,16 +99,23 @@ def process_shard(stage: Stage, plan: Plan, index: int, ctx: ShardContext, state
 
     Raises:
         BadInputError: an input is missing, changed since planning, or at fault.
+        OutageError: the inputs' filesystem is gone.
         Exception: whatever the stage raises.
     """
     try:
-        _check_inputs(plan.shard(index))
-    except BadInputError:
-        if not plan.refresh():
-            raise
-        _check_inputs(plan.shard(index))
-    ctx.planned = plan.shard(index)
-    stage.process(ctx.planned, ctx, state)
+        try:
+            _check_inputs(plan.shard(index))
+        except BadInputError:
+            if not plan.refresh():
+                raise
+            _check_inputs(plan.shard(index))
+        ctx.planned = plan.shard(index)
+        stage.process(ctx.planned, ctx, state)
+    except (BadInputError, OSError) as error:
+        gone = gone_filesystem(plan, index)
+        if gone:
+            raise OutageError(gone) from error
+        raise
 
 
 def _check_inputs(shard: Shard) -> None:
@@ -132,7 +140,7 @@ def _failure(
         # A takeover removes our temporary files, which then looks like a failure of ours.
         if not fence():
             return "lost"
-    except OSError:
+    except (OSError, OutageError):
         return "environment"
     return "environment" if is_environment_error(error) else "failed"
 

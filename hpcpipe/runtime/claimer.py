@@ -98,6 +98,7 @@ class Claimer:
         self._owners: dict[tuple[str, int], Identity] = {}
         self._idle_since: float | None = None
         self._num_misses = 0
+        self._unapplied: list[Brief] = []
 
     def claim(self, order: Callable[[], list[str]]) -> Iterator[Claim]:
         """Claim blocks until nothing is left to claim.
@@ -131,7 +132,10 @@ class Claimer:
 
     def refresh(self) -> None:
         """Read what other workers have written. Raises OSError."""
-        self.apply(event for name, event in self._reader.read() if name != self._own_name)
+        # Kept until they are applied: nothing that is read may be lost when something fails.
+        self._unapplied += [event for name, event in self._reader.read() if name != self._own_name]
+        self.apply(self._unapplied)
+        self._unapplied = []
 
     def apply(self, events: Iterable[Brief]) -> None:
         """Take in events, and hold blocks back that just failed. Raises nothing."""
@@ -194,7 +198,10 @@ class Claimer:
         looks = {block: self._look(block) for block in blocks if block not in delayed}
         views = set(looks.values())
         stale = [block for block, view in looks.items() if view == "stale"]
-        if "free" in views or self._take_over(stale):
+        if "free" in views:
+            time.sleep(FIRST_POLL_S)  # lest this spin where a claim is there and cannot be seen yet
+            return True
+        if self._take_over(stale):
             return True
         beating = views == {"beating"}
         if beating and not self._waits.to_the_end:
@@ -214,7 +221,9 @@ class Claimer:
     def _look(self, block: str) -> str:
         attempt = self._state.next_attempt(block)
         owner = self._owner(block, attempt)
-        return "free" if owner is None else self._watch.check(owner)
+        if owner is None or owner.name == self._own_name:
+            return "free"
+        return self._watch.check(owner)
 
     def _take_over(self, blocks: list[str]) -> bool:
         """Declare attempts of dead owners lost, unless they or somebody else has ended them.
@@ -276,5 +285,7 @@ class Claimer:
             return Identity(
                 name=name, label=name, host="?", node="", machine="", pid=0, start_ticks=0
             )
-        self._owners[block, attempt] = owner
+        if owner.name != self._own_name:
+            # Not one of one's own: it was taken by a call that was reported to have failed.
+            self._owners[block, attempt] = owner
         return owner

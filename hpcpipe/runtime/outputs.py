@@ -137,9 +137,10 @@ class OutputFolder:
             OSError: a file cannot be made durable or be renamed.
             TransientShardError: a remote file did not arrive whole.
         """
-        for file in files:
-            file.flush()
-            file.close(sync=not self.remote)
+        with self._outages():
+            for file in files:
+                file.flush()
+                file.close(sync=not self.remote)
         fence()
         if self.remote:
             for file in files:

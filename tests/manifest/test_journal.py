@@ -114,3 +114,13 @@ def test_a_torn_tail_that_cannot_be_removed_costs_no_line(tmp_path, monkeypatch)
                 writer.write(done(shard))
     writer.write()
     assert [event.shard for _, event in JournalReader(tmp_path, Event).read()] == ["a", "b"]
+
+
+def test_what_was_read_before_another_journal_failed_is_read_again(tmp_path):
+    JournalWriter(tmp_path / "a.jsonl").write(done("a"))
+    (tmp_path / "b.jsonl").mkdir()  # cannot be read
+    reader = JournalReader(tmp_path, Event)
+    with pytest.raises(IsADirectoryError):
+        reader.read()
+    (tmp_path / "b.jsonl").rmdir()
+    assert [event.shard for _, event in reader.read()] == ["a"]
