@@ -24,7 +24,7 @@ from hpcpipe.manifest.heartbeat import Heartbeat
 from hpcpipe.manifest.identity import Identity, own_identity
 from hpcpipe.manifest.journal import JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime import session, worker
+from hpcpipe.runtime import run_worker, session
 from hpcpipe.runtime.signals import StopFlag
 
 CHANGING = ("link", "rename", "unlink", "write", "ftruncate", "fsync", "fdatasync")
@@ -138,7 +138,8 @@ class World:
         patch.setattr(owners, "process_runs", self._process_runs)
         patch.setattr(session, "own_identity", self._identity)
         patch.setattr(session, "make_scratch", lambda root, identity, run_dir: scratch)
-        patch.setattr(worker, "log_to", lambda path, label: nullcontext())
+        patch.setattr(run_worker, "LogFile", lambda path, label: None)
+        patch.setattr(run_worker, "log_to", lambda file: nullcontext())
         for module in (claims, rundir):
             patch.setattr(module, "FAN_OUT", 2)
         patch.setattr(time, "monotonic", lambda: self._now if self.actor() else real_monotonic())
@@ -176,16 +177,16 @@ class World:
 
         return call
 
-    def _at_once(self, real: Callable[..., None]) -> Callable[..., None]:
+    def _at_once(self, real: Callable[..., bool]) -> Callable[..., bool]:
         """Beats hold a lock that the test's own thread needs, too."""
 
-        def call(heartbeat: Heartbeat) -> None:
+        def call(heartbeat: Heartbeat) -> bool:
             actor = self.actor()
             if actor is not None and actor.is_dead:
                 raise Killed
             self.local.at_once = True
             try:
-                real(heartbeat)
+                return real(heartbeat)
             finally:
                 self.local.at_once = False
 
@@ -223,7 +224,7 @@ class World:
         launch = Launch(number=1, kind=kind, num_workers=4, first_index=number % 4)
         flag = StopFlag(run.stop_file)
         return self.start(
-            partial(worker.run_worker, run, config, launch, 0, f"w{number}", flag), machine
+            partial(run_worker.run_worker, run, config, launch, 0, f"w{number}", flag), machine
         )
 
     def living(self) -> list[Actor]:
