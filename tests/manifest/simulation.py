@@ -139,10 +139,12 @@ class World:
         patch.setattr(session, "own_identity", self._identity)
         patch.setattr(session, "make_scratch", lambda root, identity, run_dir: scratch)
         patch.setattr(run_worker, "LogFile", lambda path, label: None)
-        patch.setattr(run_worker, "log_to", lambda file: nullcontext())
+        patch.setattr(run_worker, "log_to", nullcontext)
         for module in (claims, rundir):
             patch.setattr(module, "FAN_OUT", 2)
-        patch.setattr(time, "monotonic", lambda: self._now if self.actor() else real_monotonic())
+        patch.setattr(
+            time, "monotonic", lambda: self._now if self._simulated() else real_monotonic()
+        )
         patch.setattr(time, "sleep", lambda s: self._sleep() if self.actor() else real_sleep(s))
 
     def _sleep(self) -> None:
@@ -153,6 +155,9 @@ class World:
     def actor(self) -> Actor | None:
         """The actor that this thread is; None for the test's own."""
         return getattr(self.local, "actor", None)
+
+    def _simulated(self) -> bool:
+        return self.actor() is not None or getattr(self.local, "at_once", False)
 
     def _gated(self, real: Callable[..., Any], *, is_sync: bool = False) -> Callable[..., Any]:
         @wraps(real)
