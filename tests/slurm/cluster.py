@@ -159,6 +159,24 @@ class Cluster:
             time.sleep(0.1)
         raise TimeoutError(f"jobs still active after {timeout_s:.0f} s: {self.states(*ids)}")
 
+    def kill_node(self, node: str, workers: Iterable[int]) -> None:
+        """Kill a node's slurmd and its jobs, as a loss of power does.
+
+        Args:
+            node: the node.
+            workers: process ids of the jobs' batch scripts on it.
+        """
+        self._config.down_file(node).touch()
+        slurmd = int((self.folder / "run" / f"slurmd.{node}.pid").read_text())
+        os.kill(slurmd, signal.SIGKILL)
+        for pid in workers:
+            os.kill(_parent(pid), signal.SIGKILL)  # the slurmstepd
+            os.kill(pid, signal.SIGKILL)
+
+    def revive_node(self, node: str) -> None:
+        """Let a killed node come back; nothing where it is up."""
+        self._config.down_file(node).unlink(missing_ok=True)
+
     def _wait_ready(self, supervisor: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._config.ready_file.exists():
@@ -186,6 +204,11 @@ def stop_folder(folder: Path) -> None:
             raise ClusterError(f"{folder}: the cluster did not stop")
         time.sleep(0.05)
     pid_file.unlink()
+
+
+def _parent(pid: int) -> int:
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    return int(stat[stat.rindex(")") + 2 :].split()[1])
 
 
 def _command_line(process: Path) -> list[bytes]:

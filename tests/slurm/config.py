@@ -52,6 +52,10 @@ class ClusterConfig:
         """Exists once the cluster takes jobs."""
         return self.folder / "run" / "ready"
 
+    def down_file(self, node: str) -> Path:
+        """While it exists, a node whose slurmd has ended stays down."""
+        return self.folder / "run" / f"{node}.down"
+
     @property
     def log_file(self) -> Path:
         """What the supervising process says."""

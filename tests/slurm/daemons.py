@@ -80,9 +80,15 @@ class Daemons:
         if self.config.accounting:
             self._start_accounting()
         self._spawn("slurmctld", ["slurmctld", "-D"])
-        for node in (*NODES, PREEMPTED_NODE):
-            self._spawn(f"slurmd.{node}", ["slurmd", "-D", "-N", node])
+        self.start_nodes()
         self._wait("the nodes", ["sinfo", "-h", "-N", "-p", "cpu,low", "-o", "%t"], _all_idle)
+
+    def start_nodes(self) -> None:
+        """Start the slurmd of every node that has none and is not to stay down."""
+        for node in (*NODES, PREEMPTED_NODE):
+            name = f"slurmd.{node}"
+            if name not in self.running and not self.config.down_file(node).exists():
+                self._spawn(name, ["slurmd", "-D", "-N", node])
 
     def stop(self) -> None:
         """End every daemon, last started first, then kill the jobs they leave behind."""
@@ -222,6 +228,7 @@ def _serve(config: ClusterConfig, until_eof: bool) -> None:
             time.sleep(0.1)
             _reap_orphans(daemons)
             daemons.check_alive()
+            daemons.start_nodes()
     finally:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)

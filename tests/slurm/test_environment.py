@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.test_run import SMALL, User, alive, field, run_dir, wait_until
+from tests.slurm.user import SMALL, User, alive, field, run_dir, wait_until
 from tests.toys.runs import events_of, write_inputs
 from tests.user_project import make_project
 
