@@ -161,8 +161,26 @@ class JournalReader(Generic[Line]):
         """
         self._folder = folder
         self._offsets: dict[str, int] = {}
+        self._expected: set[str] = set()
         self._decoder = msgspec.json.Decoder(line)
         self.read_at = 0.0
+
+    def expect(self, worker: str) -> None:
+        """Read a worker's journal from now on even if the folder's listing lacks it.
+
+        A network filesystem may list a folder as it was up to a minute ago, while a file that is
+        asked for by its name is found.
+
+        Args:
+            worker: name of the journal, without suffix; it need not exist.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            Nothing.
+        """
+        self._expected.add(f"{worker}.jsonl")
 
     def read(self) -> list[tuple[str, Line]]:
         """Read the events since the last call.
@@ -190,8 +208,9 @@ class JournalReader(Generic[Line]):
             OSError: the folder or a journal cannot be read.
         """
         with os.scandir(self._folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.name.endswith(".jsonl"))
-        for name in names:
+            listed = {entry.name for entry in entries if entry.name.endswith(".jsonl")}
+        unlisted = {name for name in self._expected - listed if (self._folder / name).is_file()}
+        for name in sorted(listed | unlisted):
             for data in self._new_data(name):
                 yield name.removesuffix(".jsonl"), self._decode(name, data)
         self.read_at = time.monotonic()

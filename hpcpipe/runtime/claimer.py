@@ -233,6 +233,8 @@ class Claimer:
         if not blocks:
             return False
         looked_at = {block: self._state.next_attempt(block) for block in blocks}
+        for known in filter(None, map(self._owner, looked_at, looked_at.values())):
+            self._reader.expect(known.name)
         self.refresh()
         num_lost = num_ended = 0
         for block, attempt in looked_at.items():

@@ -287,26 +287,29 @@ size_t allowed(const struct call *call, size_t size)
 int is_unlisted(int folder_fd, const char *name)
 {
     struct call call = {.op = LIST};
-    char folder[PATH_BYTES];
     struct rule *rule = NULL;
     absolute(call.path, folder_fd, NULL);
     for (size_t i = 0; rules && i < NUM_RULES && !rule; i++)
         if (rules[i].action == NEGATIVE && applies(&rules[i], &call, NULL))
             rule = &rules[i];
-    if (!rule || name[0] == '.')
+    if (!rule)
         return 0;
-    strcpy(folder, call.path);
+    lock();
+    size_t index = name_index(call.path);
+    double time = now(CLOCK_REALTIME_COARSE); /* what files are dated by */
+    if (names[index].listed_at + rule->seconds < time)
+        names[index].listed_at = time;
+    double listed_at = names[index].listed_at;
+    unlock();
+    if (!strcmp(name, ".") || !strcmp(name, ".."))
+        return 0;
     absolute(call.path, folder_fd, name);
     struct statx info;
     if (syscall(SYS_statx, AT_FDCWD, call.path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &info))
         return 0;
     double born = info.stx_btime.tv_sec + info.stx_btime.tv_nsec / 1e9;
     lock();
-    size_t index = name_index(folder);
-    double time = now(CLOCK_REALTIME_COARSE); /* what files are dated by */
-    if (names[index].listed_at + rule->seconds < time)
-        names[index].listed_at = time;
-    int is_new = born > names[index].listed_at && !names[name_index(call.path)].is_mine;
+    int is_new = born > listed_at && !names[name_index(call.path)].is_mine;
     unlock();
     if (is_new)
         note("unlisted", &call);

@@ -6,9 +6,10 @@ import time
 import pytest
 
 from hpcpipe.__main__ import main as hpcpipe
+from hpcpipe.launch import task
 from tests.faults.driver import Driver
 from tests.faults.faults import ALL, Fault
-from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_inputs
+from tests.toys.runs import events_of, parts_left, run_here, state_of, toy_config, write_inputs
 
 NUM_SHARDS = 6
 NAMES = [f"s{n}" for n in range(NUM_SHARDS)]
@@ -191,3 +192,50 @@ def test_what_hangs_longer_than_its_lease_is_done_by_another_and_published_once(
     }
     assert len(events_of(run_dir, "done")) == NUM_SHARDS
     check_complete(run_dir)
+
+
+def test_a_node_that_sees_what_others_made_only_later_does_nothing_again(
+    faults, driver, begun, tmp_path
+):
+    """The others' journals are missing in its listings of the folder."""
+    values = {"run__lease_s": 5.0, "run__linger_s": 20.0}
+    with Driver(faults, "early", machine="another", host="early") as early:
+        (tmp_path / "first").mkdir()
+        write_inputs(tmp_path / "first", a="one")
+        assert [one.run(tmp_path / "first").exit_code for one in (early, driver)] == [0, 0]
+        run_dir = tmp_path / "runs" / "toy"
+        paths = ("claims/*", "journal*", "workers/*")
+        faults.set(
+            *(
+                Fault("stat,open,list", f"{run_dir}/*/{path}", "negative", seconds=60, who="early")
+                for path in paths
+            )
+        )
+        write_inputs(tmp_path, **dict.fromkeys(NAMES, "slow 0.1"))
+        early.start(tmp_path, **values)
+        while not list(run_dir.glob("[!.]*/journal/*")):
+            time.sleep(0.01)
+        endings = driver.run(tmp_path, **values), early.ended()
+    assert faults.fired("list", "/journal/", "unlisted")
+    (run_dir,) = run_dir.glob("[!.]*")
+    assert sorted(event.shard for event in events_of(run_dir, "done")) == NAMES
+    assert endings[0].exit_code == 0, endings
+    assert endings[1].exit_code in (0, 4), endings  # as far as that one can see
+    check_complete(run_dir)
+
+
+def test_a_worker_waits_until_it_sees_its_launch(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one", b="two")
+    run_dir = run_here(toy_config(tmp_path, limit=1)).run_dir
+    config = run_dir / "launches" / "1.yaml"
+    later = config.rename(tmp_path / "later.yaml")
+    sleeps = []
+
+    def sleep(seconds):
+        sleeps.append(seconds)
+        if len(sleeps) == 2:
+            later.rename(config)
+
+    monkeypatch.setattr(task.time, "sleep", sleep)
+    task.await_launch(run_dir, 1)
+    assert sleeps == [task.POLL_S] * 2

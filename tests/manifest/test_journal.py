@@ -124,3 +124,17 @@ def test_what_was_read_before_another_journal_failed_is_read_again(tmp_path):
         reader.read()
     (tmp_path / "b.jsonl").rmdir()
     assert [event.shard for _, event in reader.read()] == ["a"]
+
+
+def test_a_journal_that_no_listing_shows_yet_is_read_where_it_is_expected(tmp_path, monkeypatch):
+    JournalWriter(tmp_path / "late.jsonl").write(done("a"))
+    reader = JournalReader(tmp_path, Event)
+    (tmp_path / "as it was").mkdir()
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: real(tmp_path / "as it was"))
+    assert reader.read() == []
+    reader.expect("late")
+    reader.expect("never made")
+    assert [(worker, event.shard) for worker, event in reader.read()] == [("late", "a")]
+    monkeypatch.setattr(os, "scandir", real)
+    assert reader.read() == []

@@ -48,6 +48,9 @@ class Peer:
         self.num_reads += 1
         return self.reader.read()
 
+    def expect(self, worker):
+        self.reader.expect(worker)
+
     def record(self, event):
         self.journal.write(event)
         self.claimer.apply((event,))
