@@ -16,11 +16,12 @@ from hpcpipe.manifest.pipeline_records import Job, Step
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.accounting import Accounting, add_up
 from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.gate import why_outdated
 from hpcpipe.runtime.summary import Observer
 
 StepState = Literal[
     "complete", "running", "queued", "quarantined", "incomplete",
-    "planning", "waiting", "not planned",
+    "outdated", "planning", "waiting", "not planned",
 ]  # fmt: skip
 LIVE = ("running", "queued", "planning", "waiting")
 
@@ -32,9 +33,9 @@ class StepView(msgspec.Struct, frozen=True):
         name: its name.
         stage: stage name.
         needs: steps whose output it reads.
-        state: as of a run; ``waiting`` for the steps it needs, ``planning``, or ``not planned``
-            and nothing will do it.
-        reason: why it is not planned.
+        state: as of a run; ``waiting`` for the steps it needs, ``planning``, ``not planned`` and
+            nothing will do it, or ``outdated``: planned from what the steps above held before.
+        reason: why it is not planned, or outdated.
         run_dir: its run directory; empty before it is planned.
         output: its output folder.
         num_shards: shards in its plan.
@@ -155,11 +156,15 @@ def look(directory: PipelineDir) -> PipelineView:
     asked = [launch for some in launches.values() for launch in some]
     asked += [Launch(0, "slurm", 1, array_job=id, user=job.user) for job in jobs for id in job.ids]
     tasks = queued_tasks(asked, QUEUE_TIMEOUT_S)
-    views = []
+    views: list[StepView] = []
     for step in directory.info.steps:
         job = next((job for job in reversed(jobs) if job.step == step.name), None)
         arrays = {launch.array_job for launch in launches[step.name]}
-        views.append(_look_at(directory, step, runs[step.name], job, arrays, tasks))
+        view = _look_at(directory, step, runs[step.name], job, arrays, tasks)
+        complete = {above.name for above in views if above.state == "complete"}
+        if view.state not in LIVE and complete.issuperset(step.needs):
+            view = _compared(directory, step, view)
+        views.append(view)
     known = [(job.at, job.cwd, job.command) for job in jobs]
     known += [(launch.at, launch.cwd, launch.command) for launch in asked if launch.at]
     _, cwd, command = max(known, default=(0.0, "", ()))
@@ -172,6 +177,11 @@ def look(directory: PipelineDir) -> PipelineView:
         cwd=cwd,
         command=command,
     )
+
+
+def _compared(directory: PipelineDir, step: Step, view: StepView) -> StepView:
+    reason = why_outdated(directory, step)
+    return msgspec.structs.replace(view, state="outdated", reason=reason) if reason else view
 
 
 def _look_at(

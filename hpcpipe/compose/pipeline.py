@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcpipe.compose import steps as step_files
+from hpcpipe.compose.edges import locations_in, may_read, reads
 from hpcpipe.compose.hydra_call import call_main, compose_one
 from hpcpipe.compose.references import References
 from hpcpipe.config import Config, from_omegaconf, resolve
 from hpcpipe.config.convert import MISSING, convert
-from hpcpipe.config.pipeline import PipelineConfig, StepConfig, locations_in, reads
+from hpcpipe.config.pipeline import PipelineConfig, StepConfig
 from hpcpipe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,10 +93,13 @@ def build(
     made: list[StepConfig] = []
     trees: dict[str, Any] = {}
     for step, settings in steps.items():
-        overrides = step_files.step_overrides(
-            settings, request.overrides, own[step], request.cfg.launcher
-        )
         try:
+            overrides = step_files.step_overrides(
+                _with_choices(settings, references),
+                request.overrides,
+                own[step],
+                request.cfg.launcher,
+            )
             cfg = _composed(overrides, references, made)
             config = from_omegaconf(cfg, _stage_name(overrides))
         except ConfigError as err:
@@ -117,6 +121,14 @@ def _options(cfg: "DictConfig") -> dict[str, Any]:
     if missing:
         raise ConfigError("\n".join(f"{key} is required: add {key}=VALUE" for key in missing))
     return options
+
+
+def _with_choices(settings: Mapping[str, Any], references: References) -> dict[str, Any]:
+    """Settings with the names of files put in, which have to be known before composing."""
+    return {
+        key: references.put_in(value) if key in step_files.CHOICES else value
+        for key, value in settings.items()
+    }
 
 
 def _composed(
@@ -143,7 +155,7 @@ def _stage_name(overrides: Iterable[str]) -> str:
 
 
 def _needs(config: Config, above: list[StepConfig]) -> tuple[str, ...]:
-    return tuple(s.name for s in above if reads(config.stage_options, s.config.output))
+    return tuple(s.name for s in above if may_read(config.stage_options, s.config.output))
 
 
 def _check_together(steps: list[StepConfig]) -> None:

@@ -9,12 +9,14 @@ import hpcpipe
 from hpcpipe.config import ScriptLauncher, SlurmLauncher
 from hpcpipe.config.pipeline import PipelineConfig, StepConfig
 from hpcpipe.console import say, warn
-from hpcpipe.errors import ConfigError, HpcPipeError
+from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError
 from hpcpipe.launch import pipeline_slurm, slurm
 from hpcpipe.launch import start as runs
 from hpcpipe.launch.pending import show
+from hpcpipe.launch.place import check_place
 from hpcpipe.manifest.pipeline_dir import FORMAT_VERSION, PipelineDir, is_pipeline_dir
 from hpcpipe.manifest.pipeline_records import PipelineInfo, Step
+from hpcpipe.runtime.gate import sources_of
 
 EXIT_INCOMPLETE = 4
 EXIT_INTERRUPTED = 130
@@ -60,6 +62,7 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
     max_array_size = 0
     if mode == "submit" and isinstance(launcher, SlurmLauncher):
         max_array_size = slurm.check_available()
+    _check_places(config)
     directory, how = open_directory(config)
     say(f"pipeline   {show(directory.path)} ({how})")
     if max_array_size:
@@ -67,10 +70,24 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
         codes = _each(config, submission.submit)
         started = Started(directory, codes, submission.jobs, is_submitted=True)
     else:
-        codes = _each(config, lambda step: runs.start(step.config, mode).exit_code)
+
+        def start_here(step: StepConfig) -> int:
+            sources = sources_of(directory, directory.step(step.name))
+            return runs.start(step.config, mode, sources).exit_code
+
+        codes = _each(config, start_here)
         started = Started(directory, codes, {}, is_submitted=False)
     say(f"\nstatus     python -m hpcpipe status {show(directory.path)}")
     return started
+
+
+def _check_places(config: PipelineConfig) -> None:
+    """Refuse what belongs to other runs now, and not when a plan job comes upon it in hours."""
+    for step in config.steps:
+        try:
+            check_place(step.config)
+        except RunMismatchError as err:
+            raise RunMismatchError(f"step {step.name}: {err}") from err
 
 
 def _each(config: PipelineConfig, start_one: Callable[[StepConfig], int]) -> dict[str, int]:

@@ -22,8 +22,7 @@ from hpcpipe.launch.step_jobs import submit_both
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Step
 from hpcpipe.runtime.access import user_name
-from hpcpipe.runtime.results import open_state
-from hpcpipe.runtime.summary import exit_code
+from hpcpipe.runtime.gate import sources_of
 
 
 class Submission:
@@ -66,13 +65,11 @@ class Submission:
         is_queued = job is not None and job.plan_job in live
         waits_for = [name for name in step.needs if name in self._unfinished]
         if not waits_for and not is_queued:
-            started = runs.start(step.config, "submit")
+            sources = sources_of(self._directory, self._directory.step(step.name))
+            started = runs.start(step.config, "submit", sources)
             if started.is_waiting:
                 self._unfinished.add(step.name)
             return started.exit_code
-        if not is_queued and not step.config.extend and self._is_complete(step):
-            say("result     complete: nothing left to do")
-            return 0
         self._unfinished.add(step.name)
         after = self._live_jobs(waits_for)
         # Workers that are at work are left alone, whatever became of the steps above.
@@ -93,13 +90,6 @@ class Submission:
     def _last_job(self, name: str) -> Job | None:
         jobs = [job for job in self._directory.read_jobs() if job.step == name]
         return jobs[-1] if jobs else None
-
-    def _is_complete(self, step: StepConfig) -> bool:
-        run = self._directory.step(step.name).find_run()
-        if run is None:
-            return False
-        state, _ = open_state(run, step.config)
-        return exit_code(state, step.config, None, has_finalize=run.info.has_finalize) == 0
 
     def _live_jobs(self, names: Iterable[str]) -> list[str]:
         """Jobs of steps that are queued or running, however they were submitted."""

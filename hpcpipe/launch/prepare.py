@@ -1,91 +1,71 @@
 """Finding the run that a command means, or making it: never mixing two runs."""
 
 import errno
-import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import hpcpipe
-from hpcpipe.config import CONFIG_FILE, Config
+from hpcpipe.config import Config
 from hpcpipe.console import plural
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import is_remote
-from hpcpipe.manifest.marker import FOLDER, Marker, read_marker, write_marker
+from hpcpipe.launch.place import check_place
+from hpcpipe.manifest.marker import Marker, read_marker, write_marker
 from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, is_run_dir
-from hpcpipe.runtime.access import owner_of
 from hpcpipe.runtime.changes import extend_plan
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.planning import check_output_names, planned
 from hpcpipe.runtime.results import check_outputs, collect_results, open_state
+from hpcpipe.runtime.sources import NO_SOURCES, changed_sources, read_sources, write_sources
 from hpcpipe.stage import Shard, Stage
 
 logger = logging.getLogger(__name__)
 
 
-def prepare(config: Config) -> tuple[RunDir, str]:
+def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[RunDir, str]:
     """Find or make the run of a config.
 
     Args:
         config: the config.
+        sources: digest of what the runs hold that this one reads from, by output folder.
 
     Returns:
         The run directory, and what was done in words for the user: ``new``, ``resumed`` or
         ``extended by ...``.
 
     Raises:
-        RunMismatchError: the run directory or the output folder belongs to something else.
+        RunMismatchError: the run directory or the output folder belongs to something else, or
+            the run was planned from other sources.
         PlanError: the shards cannot be listed.
         ConfigError: the run directory or output folder cannot be written.
     """
-    path = Path(config.run_dir)
-    marker = read_marker(config.output, config.stage_name) if config.output_given else None
-    if marker is not None:
-        path = _check_marker(config, marker, path)
+    path, adopt = check_place(config)
     if not is_run_dir(path):
-        _check_free(path)
-        return _make(config, path, adopt=marker is not None), "new"
-    run = RunDir(path)
-    if run.info.fingerprint != config.fingerprint:
-        raise _mismatch(f"run directory {path}", config, path)
+        return _make(config, path, sources, adopt=adopt), "new"
+    run, how = RunDir(path), "resumed"
     _check_output(run, config)
-    if config.extend:
+    changed = changed_sources(run, sources)
+    if config.extend and (changed or not sources or config.stage.extendable):
         num_new, num_changed = extend_plan(run, config)
-        return run, f"extended by {plural(num_new, 'new shard')}, {num_changed:,} changed"
-    return run, "resumed"
+        how = f"extended by {plural(num_new, 'new shard')}, {num_changed:,} changed"
+    elif changed:
+        raise _outdated(run, config, changed)
+    if sources and read_sources(run) != sources:
+        write_sources(run.path, sources)
+    return run, how
 
 
-def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
-    """Run directory that the output folder names; raises where it is not this config's."""
-    owner = marker.run_path(config.output)
-    if not is_run_dir(owner):
-        is_same = marker.fingerprint == config.fingerprint
-        if config.adopt or (is_same and (is_run_dir(path) or _is_bare(config.output))):
-            return path
-        raise RunMismatchError(
-            f"stage.output {config.output} belongs to run {owner}, which is gone (or closed to "
-            "you). If it was moved, name its new place with run_dir=PLACE; else give another "
-            "stage.output, or take the folder over with adopt=true"
-        )
-    if marker.fingerprint != config.fingerprint:
-        raise _mismatch(
-            f"stage.output {config.output} belongs to run {owner}, which", config, owner
-        )
-    if config.run_dir_given and owner != path.resolve():
-        raise RunMismatchError(
-            f"stage.output {config.output} belongs to run {owner}, not to run_dir {path}: "
-            "leave run_dir out to go on with that run"
-        )
-    return owner
-
-
-def _is_bare(output: str) -> bool:
-    """Whether nothing but markers is in an output folder."""
-    return not is_remote(output) and os.listdir(output) == [FOLDER]
+def _outdated(run: RunDir, config: Config, changed: Sequence[str]) -> RunMismatchError:
+    hint = "to take that in, launch with extend=true"
+    if not config.stage.extendable:
+        hint = "new inputs would change every shard of this plan; for a new one give another output"
+    return RunMismatchError(
+        f"{', '.join(changed)} has changed since run {run.path} was planned: {hint}"
+    )
 
 
 def _check_output(run: RunDir, config: Config) -> None:
@@ -113,54 +93,14 @@ def _restore_output(run: RunDir, config: Config) -> None:
     _write_marker(run.info.output, _marker(config, run.path), overwrite=False)
 
 
-def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
-    theirs, ours = _stored_options((other / CONFIG_FILE).read_text()), _stored_options(config.text)
-    lines = [
-        f"  stage.{key}: {_typed(theirs.get(key))} there, {_typed(ours.get(key))} here"
-        for key in sorted(theirs.keys() | ours.keys())
-        if theirs.get(key) != ours.get(key)
-    ]
-    return RunMismatchError(
-        "\n".join(
-            [
-                f"{what} has other options than this command:",
-                *(lines or ["  another stage"]),
-                "Give another stage.output, run_name or run_dir, or the same options to resume",
-            ]
-        )
-    )
-
-
-def _typed(value: Any) -> str:
-    """Write a value as one would type it: ``null``, ``true``, ``"text"``."""
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _stored_options(text: str) -> dict[str, Any]:
-    """Stage options as they are stored: values from the environment are not resolved."""
-    from omegaconf import OmegaConf
-
-    stored = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    return dict(stored["stage"]) if isinstance(stored, dict) else {}
-
-
-def _check_free(path: Path) -> None:
-    if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
-        raise RunMismatchError(
-            f"run_dir {path} belongs to {owner_of(path)} and is closed to you: give another run_dir"
-        )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise RunMismatchError(
-            f"run_dir {path} exists and is no run directory: give a new or empty folder"
-        )
-
-
-def _make(config: Config, path: Path, *, adopt: bool) -> RunDir:
+def _make(config: Config, path: Path, sources: Mapping[str, str], *, adopt: bool) -> RunDir:
     new = None
     try:
         new = NewRunDir(path)
         num_shards = write_plan(new.path / "plan.jsonl", _shards(config, new))
         _claim_output(config, new, adopt=adopt)
+        if sources:
+            write_sources(new.path, sources)
         return new.publish(_info(config, num_shards), config.text)
     except BaseException as error:
         if new is not None:

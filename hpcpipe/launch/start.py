@@ -1,5 +1,6 @@
 """Starting a run in the way its config says, and telling the user what was started."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.code import changes, code_of
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.sources import NO_SOURCES
 from hpcpipe.runtime.summary import Observer, exit_code
 
 SHORT_LIMIT_MIN = 6
@@ -37,12 +39,15 @@ class Started(NamedTuple):
     is_waiting: bool = False
 
 
-def start(config: Config, mode: Literal["here", "submit"]) -> Started:
+def start(
+    config: Config, mode: Literal["here", "submit"], sources: Mapping[str, str] = NO_SOURCES
+) -> Started:
     """Start a run, or go on with it.
 
     Args:
         config: the config.
         mode: ``here`` works in this process; ``submit`` starts workers by the config's launcher.
+        sources: digest of what the runs hold that this one reads from, by output folder.
 
     Returns:
         The run directory and the command's exit code.
@@ -56,7 +61,7 @@ def start(config: Config, mode: Literal["here", "submit"]) -> Started:
         max_array_size = slurm.check_available()
     if mode == "submit" and isinstance(config.launcher, LocalLauncher):
         local.check_gpus(config, config.launcher)
-    run, how = prepare(config)
+    run, how = prepare(config, sources)
     if warning := check_access(run):
         warn(f"warning: {warning}")
     state, reader = open_state(run, config)

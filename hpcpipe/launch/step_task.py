@@ -20,7 +20,7 @@ from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Planned
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import check_access
-from hpcpipe.runtime.gate import check_upstream
+from hpcpipe.runtime.gate import check_upstream, sources_of
 from hpcpipe.runtime.results import open_state
 
 ARRAY_TIMEOUT_S = 120.0
@@ -133,7 +133,7 @@ def plan_step(directory: PipelineDir, job: Job) -> Planned:
     step = directory.step(job.step)
     check_upstream(directory, step)
     config = load(Path(step.run_dir), str(directory.jobs / f"{job.number}.yaml"))
-    run, how = prepare(config)
+    run, how = prepare(config, sources_of(directory, step))
     if warning := check_access(run):
         warn(f"warning: {warning}")
     state, reader = open_state(run, config)

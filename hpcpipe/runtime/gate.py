@@ -1,4 +1,6 @@
-"""Whether a step of a pipeline may be planned: what it reads has to be complete.
+"""Whether a step of a pipeline may be planned, and whether its plan still holds.
+
+What it reads has to be complete, and then to stay as it was.
 
 Only the manifests are asked. That all jobs of a step have ended says nothing: workers may be
 lost for good, or have been cancelled.
@@ -8,6 +10,7 @@ from hpcpipe.errors import UpstreamIncompleteError
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Step
 from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.sources import changed_sources, digest
 from hpcpipe.runtime.summary import Observer
 
 COMPLETE = 0
@@ -26,9 +29,17 @@ def check_upstream(pipeline: PipelineDir, step: Step) -> None:
         HpcPipeError: a run is damaged.
         OSError: a run cannot be read.
     """
-    reasons = [why_incomplete(pipeline.step(name)) for name in step.needs]
+    above = [pipeline.step(name) for name in step.needs]
+    reasons = [why_incomplete(one) or _why_behind(pipeline, one) for one in above]
     if found := [reason for reason in reasons if reason]:
         raise UpstreamIncompleteError("\n".join([f"step {step.name} was not planned", *found]))
+
+
+def _why_behind(pipeline: PipelineDir, step: Step) -> str:
+    """Why a complete step is outdated; what it reads may be in the making just now."""
+    if any(why_incomplete(pipeline.step(name)) for name in step.needs):
+        return ""
+    return why_outdated(pipeline, step)
 
 
 def why_incomplete(step: Step) -> str:
@@ -66,3 +77,45 @@ def why_incomplete(step: Step) -> str:
             f"{options.max_failed_fraction:g} allows. See {look}"
         )
     return f"step {step.name} is not complete: its last step (finalize) is not done. See {look}"
+
+
+def sources_of(pipeline: PipelineDir, step: Step) -> dict[str, str]:
+    """Tell what the steps hold now that a step reads from.
+
+    Args:
+        pipeline: the pipeline.
+        step: the step.
+
+    Returns:
+        A digest by output folder; nothing for steps that were not planned.
+
+    Raises:
+        HpcPipeError: a run is damaged.
+        OSError: a run cannot be read.
+    """
+    above = [pipeline.step(name) for name in step.needs]
+    return {one.output: digest(run) for one in above if (run := one.find_run())}
+
+
+def why_outdated(pipeline: PipelineDir, step: Step) -> str:
+    """Say what a step has not taken in of what the steps above hold.
+
+    Args:
+        pipeline: the pipeline.
+        step: a step; those it needs are complete.
+
+    Returns:
+        A sentence; empty where it was planned from what is there now, or was not planned.
+
+    Raises:
+        HpcPipeError: a run is damaged.
+        OSError: a run cannot be read.
+    """
+    run = step.find_run()
+    changed = changed_sources(run, sources_of(pipeline, step)) if run else ()
+    if not changed:
+        return ""
+    return (
+        f"{', '.join(changed)} has changed since step {step.name} was planned: launch with "
+        "extend=true, or give the step another output"
+    )

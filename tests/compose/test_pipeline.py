@@ -84,6 +84,36 @@ def test_an_output_folder_of_an_earlier_step_is_known_by_its_path_too(twice, pro
     assert steps("again.stage.input=made/*.count")["again"].needs == ()
 
 
+@pytest.mark.parametrize(
+    ("pattern", "is_read"),
+    [
+        ("made/*/*.count", True),
+        ("made/f*/x.count", True),
+        ("made/{first,second}/*.count", True),
+        ("made/*", False),
+        ("**/*.count", True),
+        ("made/**", True),
+        ("**/first/*.count", True),
+        ("made/g*/*.count", False),
+        ("made/[]/*", False),
+        ("made/*.count", False),
+        ("*", False),
+    ],
+)
+def test_a_pattern_that_reaches_into_an_earlier_steps_output_reads_it(
+    twice, project, pattern, is_read
+):
+    needs = steps(f"again.stage.input='{pattern}'")["again"].needs
+    assert needs == (("first",) if is_read else ())
+
+
+def test_which_files_of_a_group_a_step_takes_can_be_an_option_of_the_pipeline(twice, project):
+    text = TWICE.replace("resources: cpu", "resources: ${pipeline.kind}")
+    twice.write_text(text.replace("scale: 2 ", "kind: gpu\nscale: 2 "))
+    assert steps()["again"].config.resources.gpus == 1
+    assert steps(kind="cpu")["again"].config.resources.gpus == 0
+
+
 def test_the_default_output_can_be_referred_to(twice, project):
     both = steps("first.stage.output=null")
     assert both["again"].config.stage.input == both["first"].config.output

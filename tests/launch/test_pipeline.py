@@ -218,3 +218,61 @@ def test_two_pipelines_of_one_name_have_to_be_told_apart(tmp_path, capsys):
     assert "could be one of these pipelines" in capsys.readouterr().err
     assert main(["status", "pair/04"]) == 0
     assert "runs/pair/0456" in capsys.readouterr().out
+
+
+@pytest.fixture
+def mended(tmp_path):
+    """Two steps that were complete without shard b, which the first has done since."""
+    write_inputs(tmp_path, a="one", b="bad")
+    config, directory = make_pipeline(tmp_path, run__max_failed_fraction=0.5)
+    assert launch.start(config, "here").codes == {"first": 0, "second": 0}
+    write_inputs(tmp_path, b="mended")
+    assert main(["retry", "pair"]) == 0
+    run_here(config.steps[0].config)
+    return config, directory
+
+
+def test_a_step_that_was_planned_from_older_results_is_not_complete(tmp_path, mended, capsys):
+    config, directory = mended
+    assert main(["status", "pair"]) == 0
+    shown = capsys.readouterr().out
+    assert "state      incomplete, 1 of 2 steps complete" in shown
+    assert "second  outdated" in shown
+    assert launch.start(config, "here").codes == {"first": 0, "second": 2}
+    wanted = f"{tmp_path}/one has changed since run {config.steps[1].config.run_dir} was planned"
+    assert wanted in capsys.readouterr().err
+    job = submitted(directory, config)
+    with pytest.raises(SystemExit):
+        PlanTask(str(directory.path), job.number)()
+    assert wanted in directory.read_plan(job.number).error
+    config, _ = make_pipeline(tmp_path, run__max_failed_fraction=0.5, extend=True)
+    assert launch.start(config, "here").codes == {"first": 0, "second": 0}
+    assert (tmp_path / "two" / "b.out").read_text() == "hello HELLO MENDED"
+    assert main(["status", "pair"]) == 0
+    assert "state      complete, 2 of 2 steps complete" in capsys.readouterr().out
+
+
+def test_a_step_that_cannot_be_extended_needs_another_output(mended, capsys, monkeypatch):
+    config, _ = mended
+    monkeypatch.setattr(type(config.steps[1].config.stage), "extendable", False)
+    assert launch.start(config, "here").codes == {"first": 0, "second": 2}
+    shown = capsys.readouterr().err
+    assert "for a new one give another output" in shown
+
+
+def test_results_that_were_made_again_with_the_same_bytes_are_the_same(tmp_path):
+    write_inputs(tmp_path, a="one", b="two")
+    config, _ = make_pipeline(tmp_path)
+    launch.start(config, "here")
+    (tmp_path / "one" / "a.out").unlink()
+    assert main(["verify", str(tmp_path / "one"), "--requeue"]) == 3
+    assert launch.start(config, "here").codes == {"first": 0, "second": 0}
+
+
+def test_places_that_are_taken_are_found_before_anything_is_started(tmp_path):
+    write_inputs(tmp_path, a="one")
+    run_here(toy_config(tmp_path, stage__output=str(tmp_path / "two"), stage__word="other"))
+    config, _ = make_pipeline(tmp_path)
+    with pytest.raises(RunMismatchError, match=r"step second: stage\.output .*two belongs to run"):
+        launch.start(config, "here")
+    assert not (tmp_path / "one").exists()

@@ -138,6 +138,17 @@ def test_a_step_that_fails_stops_what_depends_on_it_and_goes_on_within_its_allow
     user.ok(*command, "first.run.max_failed_fraction=0.4", "wait=true")
     assert states(user) == ["complete"] * 3
     assert done_by_step(user) == {name: Counter("ac") for name in ("first", "second", "third")}
+    write_inputs(user.folder, b="mended")
+    user.ok("retry", "chain")
+    command.append("first.run.max_failed_fraction=0.4")
+    done = user.hpcpipe(*command, "wait=true")
+    assert done.returncode == 4
+    assert f"{user.folder}/out/first has changed since run" in done.stderr
+    wait_until(lambda: is_over(user))
+    assert states(user)[:2] == ["complete", "outdated"]
+    user.ok(*command, "extend=true", "wait=true")
+    assert states(user) == ["complete"] * 3
+    assert done_by_step(user) == {name: Counter("abc") for name in ("first", "second", "third")}
 
 
 def test_cancel_takes_all_jobs_and_the_same_command_goes_on(user):
