@@ -5,12 +5,15 @@ import getpass
 import grp
 import os
 import pwd
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from hpcpipe.errors import SetupError
 from hpcpipe.formats.remote import is_remote
+from hpcpipe.manifest.marker import FOLDER as MARKER_FOLDER
+from hpcpipe.manifest.marker import read_marker
 from hpcpipe.manifest.rundir import FOLDERS, RunDir
 
 
@@ -75,6 +78,27 @@ def _close_to_others(run: RunDir) -> str:
 
 def _is_open(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IWOTH)
+
+
+def check_output(run: RunDir) -> None:
+    """Make sure that this node sees the run's output folder, and not the place of its filesystem.
+
+    Args:
+        run: the run directory.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        SetupError: a local folder lacks the file by which the launch made it the run's.
+        OSError: it cannot be read.
+    """
+    output, stage = run.info.output, run.info.stage
+    if not is_remote(output) and read_marker(output, stage) is None:
+        raise SetupError(
+            f"{output} lacks {MARKER_FOLDER}/{stage}.json, which the launch wrote: is its "
+            f"filesystem mounted on {socket.gethostname()}?"
+        )
 
 
 def _refusal(folder: Path, run: RunDir) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hpcpipe.config import Config
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime.access import check_access, explaining_moves
+from hpcpipe.runtime.access import check_access, check_output, explaining_moves
 from hpcpipe.runtime.code import notes, stage_hash
 from hpcpipe.runtime.deadline import Job
 from hpcpipe.runtime.log_file import LogFile, log_to
@@ -54,6 +54,7 @@ def run_worker(
     options = config.run
     patience = Patience(options.max_env_failures, options.backoff_s, flag)
     warning = patience.insist(lambda: check_access(run))
+    patience.insist(lambda: check_output(run))
     state, reader = patience.insist(lambda: open_state(run, config))
     scratch = scratch_root(config.run.scratch)
     given = given_to_worker(launch, config.resources)

@@ -6,7 +6,11 @@ import time
 import pytest
 
 from hpcpipe.__main__ import main as hpcpipe
-from hpcpipe.launch import task
+from hpcpipe.errors import SetupError
+from hpcpipe.launch import here, task
+from hpcpipe.launch.pending import Pending
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.results import open_state
 from tests.faults.driver import Driver
 from tests.faults.faults import ALL, Fault
 from tests.toys.runs import events_of, parts_left, run_here, state_of, toy_config, write_inputs
@@ -151,6 +155,21 @@ def test_an_output_folder_is_never_made_again_in_the_place_of_its_filesystem(
     assert f"Is the filesystem of {output} mounted on" in ended.said
     assert not output.exists()
     check_nothing_is_charged(run_dir, tmp_path)
+
+
+def test_a_worker_on_a_node_without_the_outputs_filesystem_takes_no_shard(faults, driver, tmp_path):
+    write_inputs(tmp_path, **dict.fromkeys(NAMES, "slow 0.1"))
+    output = tmp_path / "mount"
+    config = toy_config(tmp_path, stage__output=str(output))
+    assert run_here(toy_config(tmp_path, stage__output=str(output), limit=1)).exit_code == 0
+    (run_dir,) = (tmp_path / "runs" / "toy").glob("[!.]*")
+    output.rename(tmp_path / "elsewhere")
+    output.mkdir()
+    pending = Pending(RunDir(run_dir), config, *open_state(RunDir(run_dir), config), NUM_SHARDS)
+    with pytest.raises(SetupError, match=r"lacks \.hpcpipe/toy\.json.*is its filesystem mounted"):
+        here.launch(pending)
+    assert list(output.iterdir()) == []
+    assert len(events_of(run_dir, "done", "failed", "closed")) == 1
 
 
 def test_a_worker_that_cannot_beat_gives_back_what_it_has(faults, driver, begun, tmp_path):

@@ -95,7 +95,7 @@ def test_finalize_that_is_claimed_while_shards_are_reset_does_not_count(tmp_path
 
 
 def test_a_run_that_is_extended_while_it_works_ends_complete(tmp_path):
-    write_inputs(tmp_path, **{f"s{n}": "slow 0.1" for n in range(8)}, z="short")
+    write_inputs(tmp_path, **{f"s{n}": "slow 0.4" for n in range(8)}, z="short")
     code = (
         "import sys; from pathlib import Path; from tests.toys.runs import *\n"
         "config = toy_config(Path(sys.argv[1]), 'final', extend=len(sys.argv) > 2)\n"
