@@ -22,8 +22,7 @@ class RunState:
         Args:
             plan: the run's plan.
             max_attempts: failed attempts after which a shard is quarantined.
-            max_lost: lost attempts, on two hosts or more, after which it is; twice as many on
-                one alone.
+            max_lost: lost attempts after which it is; twice as many if all on one host.
 
         Raises:
             Nothing.
@@ -199,9 +198,7 @@ class RunState:
 
     def lost_hosts(self, shard_id: str) -> list[str]:
         """Hosts of the lost attempts on a shard's block that count. Raises nothing."""
-        lost = self.lost.get(self.block_name(shard_id)) if self.lost else None
-        if not lost:
-            return []
+        lost = self.lost.get(self.block_name(shard_id), {}) if self.lost else {}
         through = self._reset.get(shard_id, 0)
         return [host for attempt, host in sorted(lost.items()) if attempt > through]
 
