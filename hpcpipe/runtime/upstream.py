@@ -34,7 +34,7 @@ def only_recorded(
         UpstreamIncompleteError: a run that made some of the inputs is not complete.
     """
     for pattern in [location] if isinstance(location, str) else location:
-        for run in _runs_above(pattern):
+        for run in _runs_above(pattern, inputs):
             inputs = _of_run(inputs, run, pattern, suffixes)
     return inputs
 
@@ -45,9 +45,11 @@ def _of_run(
     options = read_options(run)
     state, _ = read_state(run, options)
     results = collect_results(run, state).values()
-    recorded = {f"{run.info.output}/{file.path}" for r in results for file in r.outputs}
-    listed = {item.path for item in inputs}
-    missing = [p for p in recorded - listed if _matches(p, pattern, suffixes)]
+    output = os.path.realpath(run.info.output)
+    recorded = {f"{output}/{file.path}" for r in results for file in r.outputs}
+    paths = _real_paths(inputs)
+    listed = set(paths)
+    missing = [p for p in recorded - listed if _matches(p, _real_pattern(pattern), suffixes)]
     if not missing and listed.isdisjoint(recorded):
         return inputs  # the run only happens to write into this folder
     _check_complete(run, state, options.max_failed_fraction)
@@ -56,14 +58,26 @@ def _of_run(
             f"{min(missing)} is recorded by run {run.path} but is not there: "
             f"python -m hpcpipe verify {run.path} --requeue"
         )
-    inside = f"{run.info.output}/"
+    inside = f"{output}/"
     strays = {path for path in listed - recorded if path.startswith(inside)}
     if strays:
         warn(
             f"left out: {plural(len(strays), 'file')} among the outputs of run {run.path} that it "
             f"did not make, {min(strays)} for one; put other inputs into a folder of their own"
         )
-    return [item for item in inputs if item.path not in strays]
+    return [item for item, path in zip(inputs, paths, strict=True) if path not in strays]
+
+
+def _real_paths(inputs: list[Input]) -> list[str]:
+    """Paths of inputs, links in their folders' followed: a run may be reached by several names."""
+    splits = [os.path.split(item.path) for item in inputs]
+    folders = {f: f if is_remote(f) else os.path.realpath(f) for f in {f for f, _ in splits}}
+    return [f"{folders[folder]}/{name}" for folder, name in splits]
+
+
+def _real_pattern(pattern: str) -> str:
+    fixed = _fixed_part(pattern)
+    return os.path.realpath(fixed) + os.path.abspath(pattern)[len(os.path.abspath(fixed)) :]
 
 
 def _check_complete(run: RunDir, state: RunState, max_failed_fraction: float) -> None:
@@ -82,30 +96,32 @@ def _check_complete(run: RunDir, state: RunState, max_failed_fraction: float) ->
         )
 
 
-def _runs_above(pattern: str) -> list[RunDir]:
-    """Runs that write to the folder a local location lies in, or to one above it."""
+def _runs_above(pattern: str, inputs: list[Input]) -> list[RunDir]:
+    """Runs that write to a folder in which inputs lie, or would by the pattern, or to one above."""
     if is_remote(pattern):
         return []
-    base = Path(os.path.abspath(_fixed_part(pattern)))
-    runs = []
-    for folder in (base, *base.parents):
+    listed = {os.path.dirname(item.path) for item in inputs if not is_remote(item.path)}
+    bases = [Path(os.path.realpath(folder)) for folder in (_fixed_part(pattern), *sorted(listed))]
+    runs: dict[Path, RunDir] = {}
+    for folder in dict.fromkeys(above for base in bases for above in (base, *base.parents)):
         if (folder / FOLDER).is_dir():
             for path in (marker.run_path(str(folder)) for marker in read_markers(folder)):
                 if is_run_dir(path):
-                    runs.append(RunDir(path))
+                    runs[path] = RunDir(path)
                 else:
                     warn(
                         f"{folder} was made by run {path}, which is gone or closed to you: its "
                         "files are taken as they are, complete or not"
                     )
-    return runs
+    return list(runs.values())
 
 
 def _matches(path: str, pattern: str, suffixes: tuple[str, ...]) -> bool:
-    pattern = os.path.abspath(pattern)
     if os.path.isdir(pattern):
         return os.path.dirname(path) == pattern and path.endswith(suffixes or ("",))
-    return fnmatch.fnmatch(path, pattern)
+    if "**" not in pattern and path.count("/") != pattern.count("/"):
+        return False
+    return fnmatch.fnmatchcase(path, pattern)
 
 
 def _fixed_part(pattern: str) -> str:

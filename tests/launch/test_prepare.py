@@ -150,6 +150,20 @@ def test_extending_takes_new_inputs_only(inputs):
     assert len(list(first.run_dir.glob("plan*.jsonl"))) == 2
 
 
+@pytest.mark.parametrize("where", ["link/made", "re*/made", "{link,in}/made", "**"])
+def test_what_a_run_has_not_finished_is_no_input_by_whatever_path(inputs, where):
+    (inputs / "real").mkdir()
+    (inputs / "link").symlink_to("real")
+    run_here(toy_config(inputs, stage__output=str(inputs / "real" / "made"), limit=1))
+    second = toy_config(inputs, stage__input=str(inputs / where / "*.out"))
+    with pytest.raises(UpstreamIncompleteError, match=r"real/made is made by run .* not complete"):
+        run_here(second)
+    run_here(toy_config(inputs, stage__output=str(inputs / "real" / "made")))
+    (inputs / "real" / "made" / "x.out").write_text("by somebody else")
+    done = run_here(second)
+    assert {e.shard for e in events_of(done.run_dir, "done")} == {"a", "b"}
+
+
 def test_a_folder_that_a_run_made_is_listed_from_its_manifest(inputs):
     output = inputs / "out"
     upstream = toy_config(inputs, stage__output=str(output), stage__word="x")
