@@ -3,11 +3,13 @@
 import logging
 import os
 import signal
+import socket
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from hpcpipe.config import RunOptions
-from hpcpipe.errors import TransientShardError
+from hpcpipe.errors import OutageError, TransientShardError
 from hpcpipe.manifest.files import printable
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.runtime.claimer import Claim
@@ -26,6 +28,10 @@ EXIT_STOPPED = 4
 """Exit code of a worker that stopped with shards left."""
 EXIT_HUNG = 75
 """Exit code of a worker whose shard made no progress for ``shard_timeout_s``."""
+
+
+_NUM_STUCK = 5
+_STUCK_POLL_S = 0.1
 
 
 class AtHand(NamedTuple):
@@ -127,11 +133,16 @@ class Watchdog:
         """
         claim, shard_id, *_ = at_hand
         error = f"no progress for {timeout_s:g} s (run.shard_timeout_s)"
+        outage = None
+        if _is_stuck():
+            error += f": {socket.gethostname()} waits for a filesystem or device without an answer"
+            outage = OutageError(error)
         logger.critical("shard %s: %s; this worker ends", shard_id, error)
         try:
-            hung = TransientShardError(error)
-            self._session.record_once(failed_event(claim, shard_id, hung, timeout_s))
-            self._session.record_once(closed_event(claim, None))
+            if outage is None:
+                hung = TransientShardError(error)
+                self._session.record_once(failed_event(claim, shard_id, hung, timeout_s))
+            self._session.record_once(closed_event(claim, outage))
             note = printable(f"shard {shard_id}: {error}")
             self._session.heartbeat.update(state="ended", shard="", note=note)
             self._session.heartbeat.beat_now()
@@ -140,3 +151,13 @@ class Watchdog:
                 logger.critical("stopping: %s", job.queue_again() or "queued again")
         finally:
             os._exit(EXIT_HUNG)
+
+
+def _is_stuck() -> bool:
+    """Whether the working thread waits in the kernel, where no signal but SIGKILL reaches it."""
+    for _ in range(_NUM_STUCK):
+        stat = Path(f"/proc/self/task/{os.getpid()}/stat").read_text()
+        if stat[stat.rindex(")") + 2] != "D":
+            return False
+        time.sleep(_STUCK_POLL_S)
+    return True

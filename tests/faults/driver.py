@@ -53,6 +53,10 @@ class Driver:
         assert self._process.stdout
         return Ended(*json.loads(self._process.stdout.readline()))
 
+    def exit_code(self) -> int:
+        """Wait for the end of the process itself."""
+        return self._process.wait(60)
+
     def run(self, folder: Path, name: str = "toy", **values: Any) -> Ended:
         """Do a run of a toy stage; see `toy_config`."""
         self.start(folder, name, **values)

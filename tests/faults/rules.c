@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -181,12 +183,20 @@ static int fires(struct rule *rule)
     return 0;
 }
 
+/* Waits as one does for a filesystem that hangs: in the kernel, where only SIGKILL gets through. A
+   thread waits like that for a child of vfork to end. */
 static void hold(const struct rule *rule)
 {
     double until = now(CLOCK_MONOTONIC) + rule->seconds;
-    struct timespec pause = {0, 5000000};
-    while (rule->is_active && now(CLOCK_MONOTONIC) < until)
-        syscall(SYS_nanosleep, &pause, NULL);
+    pid_t child = vfork();
+    if (child == 0) {
+        struct timespec pause = {0, 5000000};
+        syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+        while (rule->is_active && now(CLOCK_MONOTONIC) < until)
+            syscall(SYS_nanosleep, &pause, NULL);
+        _exit(0);
+    }
+    syscall(SYS_wait4, child, NULL, __WALL, NULL);
 }
 
 /* Negative look-ups: -1 where the path is still believed to be missing. */

@@ -11,6 +11,7 @@ from hpcpipe.launch import here, task
 from hpcpipe.launch.pending import Pending
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.results import open_state
+from hpcpipe.runtime.watchdog import EXIT_HUNG
 from tests.faults.driver import Driver
 from tests.faults.faults import ALL, Fault
 from tests.toys.runs import events_of, parts_left, run_here, state_of, toy_config, write_inputs
@@ -258,3 +259,17 @@ def test_a_worker_waits_until_it_sees_its_launch(tmp_path, monkeypatch):
     monkeypatch.setattr(task.time, "sleep", sleep)
     task.await_launch(run_dir, 1)
     assert sleeps == [task.POLL_S] * 2
+
+
+def test_a_shard_is_not_charged_for_a_filesystem_that_does_not_answer(faults, tmp_path):
+    write_inputs(tmp_path, a="one")
+    values = {"run__shard_timeout_s": 0.5, "run__max_attempts": 1}
+    faults.set(Fault("open", f"{tmp_path}/in/a.txt", "delay", seconds=600))
+    with Driver(faults) as driver:
+        driver.start(tmp_path, **values)
+        assert driver.exit_code() == EXIT_HUNG
+    (run_dir,) = (tmp_path / "runs" / "toy").glob("[!.]*")
+    (closed,) = events_of(run_dir, "closed", "failed")
+    assert (closed.event, closed.error_class) == ("closed", "OutageError")
+    assert "waits for a filesystem or device without an answer" in closed.error
+    assert run_here(toy_config(tmp_path, **values)).exit_code == 0
