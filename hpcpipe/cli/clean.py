@@ -9,8 +9,10 @@ from hpcpipe.console import plural, say, size
 from hpcpipe.errors import ConfigError, LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.leftovers import Leftover, find_leftovers, remove
+from hpcpipe.runtime.summary import Observer
 from hpcpipe.runtime.workers import read_workers
 
 
@@ -31,6 +33,8 @@ def main(argv: list[str]) -> int:
     args = _parse(argv)
     run = run_of(args, "clean")
     _check_idle(run)
+    if not args.dry_run:
+        _close(run)
     sums: dict[str, list[int]] = defaultdict(list)
     for leftover in list(find_leftovers(run, logs=args.all)):
         if not args.dry_run:
@@ -43,6 +47,14 @@ def main(argv: list[str]) -> int:
     if not sums:
         print("nothing to remove")
     return 0
+
+
+def _close(run: RunDir) -> None:
+    """Do what the last worker of a run does, where that one was killed."""
+    options = read_options(run)
+    observer = Observer(run, options)
+    observer.refresh()
+    close_if_over(run, options, observer.state)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

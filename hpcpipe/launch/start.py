@@ -12,9 +12,11 @@ from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
 from hpcpipe.manifest.code import Code
+from hpcpipe.manifest.compaction import write_snapshot
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_access
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
+from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.code import changes, code_of
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
@@ -23,6 +25,10 @@ from hpcpipe.runtime.summary import Observer, exit_code
 
 SHORT_LIMIT_MIN = 6
 """Time limits that are less leave a worker half of its job or less."""
+
+
+COMPACT_BYTES = 8 << 20
+"""Journals of more than this, some 25,000 shards, are worth a snapshot before a launch."""
 
 
 class Started(NamedTuple):
@@ -74,11 +80,14 @@ def start(
         if code == 0 and read_options(run).max_failed_fraction != config.run.max_failed_fraction:
             new_launch(pending, "here", 0)  # whoever reads the output asks the last launch
         say(f"result     {_result(code)}: nothing left to do")
+        close_if_over(run, config.run, state)
         return Started(run.path, code)
     _tell_of_other_code(pending)
     check_space(pending, _num_workers(pending, mode))
     if mode == "submit" and not isinstance(config.launcher, LocalLauncher):
         _warn_of_short_limit(config.resources.time_min)
+    if reader.num_bytes > COMPACT_BYTES:
+        _compact(pending)
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
         return Started(run.path, report(pending, interrupted=here.launch(pending)))
@@ -90,6 +99,15 @@ def start(
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
+
+
+def _compact(pending: Pending) -> None:
+    """Spare every worker the reading of what was read just now."""
+    options = pending.config.run
+    try:
+        write_snapshot(pending.run, options.max_attempts, options.max_lost)
+    except OSError as error:
+        warn(f"warning: the snapshot could not be written, workers start slower: {error}")
 
 
 def _warn_of_short_limit(time_min: int) -> None:

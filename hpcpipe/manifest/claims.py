@@ -1,18 +1,18 @@
 """Claims: attempt N on block B belongs to whoever created the file ``claims/xx/B.N``.
 
 A claim is a hard link to the worker's identity file, so it names its owner from the moment it
-exists. Claims are never renamed or removed while the run is open. On filesystems without hard
-links the file is created exclusively and the identity written into it.
+exists. Claims are never renamed or removed while the run is open (``claims_folder.py``). On
+filesystems without hard links the file is created exclusively and the identity written into it.
 """
 
+import contextlib
 import errno
 import os
 import zlib
 from pathlib import Path
 
+from hpcpipe.manifest.claims_folder import FAN_OUT, open_claims
 from hpcpipe.manifest.files import NO_LINKS, write_new
-
-FAN_OUT = 256
 
 
 def claim_path(folder: Path, block: str, attempt: int) -> Path:
@@ -52,12 +52,17 @@ class Claims:
             True where it is this worker's now, False where somebody else has it.
 
         Raises:
+            FileNotFoundError: the run was closed.
             OSError: the filesystem fails for another reason than an existing claim.
         """
         path = claim_path(self._folder, block, attempt)
         # One that is this worker's already was taken by a call that was reported to have failed.
         own = self._is_own(path)
         return self._link(path) if own is None else own
+
+    def reopen(self) -> None:
+        """Make claims where they are made now. Raises OSError."""
+        self._folder = open_claims(self._folder.parent)
 
     def _link(self, path: Path) -> bool:
         if not self._can_link:
@@ -150,15 +155,17 @@ def last_attempts(folder: Path) -> dict[str, int]:
         folder: ``RUN_DIR/claims``.
 
     Returns:
-        Attempt numbers by block name; blocks never claimed are not in it.
+        Attempt numbers by block name; blocks never claimed are not in it, and none is in it
+        where the run is closed.
 
     Raises:
         OSError: a folder cannot be read.
     """
     highest: dict[str, int] = {}
-    for fan in os.listdir(folder):
-        for name in os.listdir(folder / fan):
-            block, _, attempt = name.rpartition(".")
-            if block and attempt.isdecimal():
-                highest[block] = max(highest.get(block, 0), int(attempt))
+    with contextlib.suppress(FileNotFoundError):
+        for fan in os.listdir(folder):
+            for name in os.listdir(folder / fan):
+                block, _, attempt = name.rpartition(".")
+                if block and attempt.isdecimal():
+                    highest[block] = max(highest.get(block, 0), int(attempt))
     return highest

@@ -7,8 +7,7 @@ everything that is concluded from them (``state.py``) must come out the same in 
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -147,23 +146,31 @@ Line = TypeVar("Line", bound=Brief)
 
 
 class JournalReader(Generic[Line]):
-    """Reads what is new in all journals of a run, as often as it is asked."""
+    """Reads what is new in all journals of a run, as often as it is asked.
 
-    def __init__(self, folder: Path, line: type[Line]) -> None:
-        """Start at the beginning of every journal.
+    Attributes:
+        offsets: bytes that were read of every journal, by file name.
+        num_bytes: bytes that this reader has read.
+    """
+
+    def __init__(
+        self, folder: Path, line: type[Line], offsets: Mapping[str, int] | None = None
+    ) -> None:
+        """Start.
 
         Args:
             folder: ``RUN_DIR/journal``.
             line: what to read of every line; what is left out costs no time and no memory.
+            offsets: where to begin, by file name; at the beginning of every other journal.
 
         Raises:
             Nothing.
         """
         self._folder = folder
-        self._offsets: dict[str, int] = {}
+        self.offsets = dict(offsets or {})
         self._expected: set[str] = set()
         self._decoder = msgspec.json.Decoder(line)
-        self.read_at = 0.0
+        self.num_bytes = 0
 
     def expect(self, worker: str) -> None:
         """Read a worker's journal from now on even if the folder's listing lacks it.
@@ -191,11 +198,11 @@ class JournalReader(Generic[Line]):
         Raises:
             OSError: the folder or a journal cannot be read.
         """
-        before = dict(self._offsets)
+        before = dict(self.offsets)
         try:
             return [(worker, event) for worker, events in self.batches() for event in events]
         except BaseException:
-            self._offsets = before
+            self.offsets = before
             raise
 
     def batches(self) -> Iterator[tuple[str, list[Line]]]:
@@ -213,11 +220,10 @@ class JournalReader(Generic[Line]):
         for name in sorted(listed | unlisted):
             for data in self._new_data(name):
                 yield name.removesuffix(".jsonl"), self._decode(name, data)
-        self.read_at = time.monotonic()
 
     def _new_data(self, name: str) -> Iterator[bytes]:
         """Whole lines, some megabytes at a time."""
-        offset, rest = self._offsets.get(name, 0), b""
+        offset, rest = self.offsets.get(name, 0), b""
         with (self._folder / name).open("rb", buffering=0) as file:
             size_bytes = os.fstat(file.fileno()).st_size
             if size_bytes > offset:
@@ -232,7 +238,8 @@ class JournalReader(Generic[Line]):
                 if end:
                     yield data[:end]
                     offset += end
-                    self._offsets[name] = offset
+                    self.num_bytes += end
+                    self.offsets[name] = offset
 
     def _decode(self, name: str, data: bytes) -> list[Line]:
         try:

@@ -7,9 +7,10 @@ RUN_DIR/
   sources.json      of a step: digests of what the steps above held when it was planned
   artifacts/        files the plan wrote for the workers
   launches/N.json   what was started, by whom, with which array ids
-  claims/xx/B.N     attempt N on block B and, by its content, its owner
+  claims/xx/B.N     attempt N on block B and, by its content, its owner; gone after the end
   journal/*.jsonl   what became of the attempts, one writer a file
   workers/*         identities and heartbeats
+  snapshot.parquet  one row a shard: what the journals said when the run ended
   logs/*.log        one per worker, appended
   partial/xx/I.N    what attempt N on the shard of index I has saved of its progress
 """
@@ -24,12 +25,12 @@ import msgspec
 
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import is_remote
-from hpcpipe.manifest.claims import FAN_OUT
+from hpcpipe.manifest.claims_folder import claims_folder, make_claims_folder
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import FOLDER_MODE, fsync_dir, nonce, publish_new, replace, write_new
 
 FORMAT_VERSION = 1
-FOLDERS = ("artifacts", "claims", "journal", "launches", "logs", "workers")
+FOLDERS = ("artifacts", "journal", "launches", "logs", "workers")
 
 
 class RunInfo(msgspec.Struct, frozen=True):
@@ -113,12 +114,16 @@ class RunDir:
         """
         self.path = path.absolute()
         self.info = _read_info(self.path)
-        self.claims = self.path / "claims"
         self.journal = self.path / "journal"
         self.workers = self.path / "workers"
         self.launches = self.path / "launches"
         self.logs = self.path / "logs"
         self.artifacts = self.path / "artifacts"
+
+    @property
+    def claims(self) -> Path:
+        """The folder that claims are made in now; it does not exist while the run is closed."""
+        return claims_folder(self.path)
 
     @property
     def stop_file(self) -> Path:
@@ -195,9 +200,9 @@ class NewRunDir:
         self.path = self.final.with_name(f".{self.final.name}.{nonce()}")
         self.final.parent.mkdir(parents=True, exist_ok=True)
         self.path.mkdir(FOLDER_MODE)
-        fan = (f"claims/{number:02x}" for number in range(FAN_OUT))
         try:
-            for name in (*FOLDERS, *fan):
+            make_claims_folder(self.path / "claims")
+            for name in FOLDERS:
                 (self.path / name).mkdir(FOLDER_MODE)
         except OSError:
             self.discard()

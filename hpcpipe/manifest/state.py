@@ -49,6 +49,26 @@ class RunState:
             early, self._early = self._early, []
             self.apply(early)
 
+    def restore(self, attempts: "array[int]") -> None:
+        """Begin with what was done before, instead of its events.
+
+        Args:
+            attempts: attempts that count by position in the plan, 0 for none; shards that were
+                added to the plan since are left out.
+
+        Raises:
+            ValueError: events were applied before.
+        """
+        if self._num_done:
+            raise ValueError("the state has begun already")
+        self._done[: len(attempts)] = attempts
+        self._num_done = len(attempts) - attempts.count(0)
+
+    def attempts(self) -> "array[int]":
+        """Attempts that count by position in the plan, 0 for none. Raises nothing."""
+        self._grow()
+        return self._done[:]
+
     def apply(self, events: Iterable[Brief], indexes: Iterable[int | None] | None = None) -> None:
         """Take in events.
 
@@ -143,6 +163,27 @@ class RunState:
             Nothing.
         """
         return self._ended.get(block, 0) + 1
+
+    def last_attempt(self, block: str) -> int:
+        """Highest attempt on a block that any journal line speaks of.
+
+        Args:
+            block: block name.
+
+        Returns:
+            Its number, 0 where there is none. Claims may know of later ones.
+
+        Raises:
+            IndexError: there is no such block.
+        """
+        ids = [block]
+        if block != FINALIZE:
+            ids = [self.plan.ids[index] for index in self.plan.block(int(block))]
+        return max(
+            self._ended.get(block, 0),
+            *map(self.done_attempt, ids),
+            *(max(self.failures[i]) for i in ids if i in self.failures),
+        )
 
     def is_done(self, shard_id: str) -> bool:
         """Tell whether a finished attempt counts (none reset since). Raises nothing."""

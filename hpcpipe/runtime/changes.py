@@ -12,7 +12,7 @@ from hpcpipe.errors import BadInputError, ConfigError, RunMismatchError
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.manifest.claims import last_attempts
 from hpcpipe.manifest.files import nonce, publish_file
-from hpcpipe.manifest.journal import FINALIZE, Event, JournalWriter
+from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader, JournalWriter
 from hpcpipe.manifest.plan import Plan, plan_files, write_plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
@@ -137,16 +137,21 @@ def reset_shards(run: RunDir, state: RunState, shard_ids: list[str]) -> None:
         OSError: the journal cannot be written.
     """
     writer = JournalWriter(run.journal / f"reset-{nonce()}.jsonl")
-    writer.write(*_resets(run, state, shard_ids))
+    writer.write(*_resets(run, state.plan, shard_ids))
     if run.info.has_finalize:
         # Looked up after the shards' lines are there: who claims it later sees those.
-        writer.write(*_resets(run, state, [FINALIZE]))
+        writer.write(*_resets(run, state.plan, [FINALIZE]))
     writer.close()
 
 
-def _resets(run: RunDir, state: RunState, shard_ids: list[str]) -> list[Event]:
+def _resets(run: RunDir, plan: Plan, shard_ids: list[str]) -> list[Event]:
     attempts, at = last_attempts(run.claims), time.time()
+    # Read after the claims: those of a run that was over may be gone.
+    state = RunState(plan, 1, 1)
+    for _, events in JournalReader(run.journal, Brief).batches():
+        state.apply(events)
+    blocks = map(state.block_name, shard_ids)
     return [
-        Event(event="reset", attempt=attempts.get(state.block_name(i), 0), shard=i, at=at)
-        for i in shard_ids
+        Event("reset", max(attempts.get(block, 0), state.last_attempt(block)), shard_id, at=at)
+        for shard_id, block in zip(shard_ids, blocks, strict=True)
     ]

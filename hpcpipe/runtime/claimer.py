@@ -177,7 +177,18 @@ class Claimer:
         attempt = self._state.next_attempt(block)
         if (block, attempt) in self._owners:
             return None
-        if not self._claims.take(block, attempt):
+        try:
+            is_taken = self._claims.take(block, attempt)
+        except FileNotFoundError:
+            # The run was over, and closed. Work that it has again is claimed in another folder.
+            self.refresh()
+            if not self._state.pending_of(block):
+                return None
+            self._claims.reopen()
+            self._owners.clear()
+            attempt = self._state.next_attempt(block)
+            is_taken = self._claims.take(block, attempt)
+        if not is_taken:
             self._num_misses += 1
             if self._num_misses % _MISSES_BEFORE_REFRESH == 0:
                 self.refresh()

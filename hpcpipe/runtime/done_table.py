@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from hpcpipe.manifest.journal import FINALIZE, Brief
+from hpcpipe.manifest.snapshot import Snapshot
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.accounting import Rates
 
@@ -84,10 +85,37 @@ class DoneTable:
         self._num_samples = array("q")
         self._bytes_in = array("q")
         self._bytes_out = array("q")
-        self._stats: list[Stats] = []
+        self._snapshot: Snapshot | None = None
+        self._stats: list[Stats] = []  # of the rows that are not the snapshot's
         self._stats_sum: Sums = {}  # of all rows
         self._last_step: Counted | None = None
         self._early: list[Counted] = []  # of shards in plan files that were not read yet
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Begin with the rows of a snapshot, before any others.
+
+        Args:
+            snapshot: has a row for every shard that is done.
+
+        Raises:
+            Nothing.
+        """
+        attempts = snapshot.attempts()
+        self._snapshot = snapshot
+        self._indexes.fromlist([index for index, attempt in enumerate(attempts) if attempt])
+        self._attempts.fromlist([attempt for attempt in attempts if attempt])
+        self._at.extend(snapshot.figures("ended_at", "d"))
+        self._seconds.extend(snapshot.figures("seconds", "d"))
+        self._num_samples.extend(snapshot.figures("num_samples", "q"))
+        self._bytes_in.extend(snapshot.figures("bytes_in", "q"))
+        self._bytes_out.extend(snapshot.figures("bytes_out", "q"))
+        self._stats_sum = snapshot.stats_sums()
+
+    def _stats_of(self, row: int) -> Stats:
+        num_restored = len(self._indexes) - len(self._stats)
+        if self._snapshot is not None and row < num_restored:
+            return self._snapshot.stats(row)
+        return self._stats[row - num_restored]
 
     def add(self, events: list[Counted], indexes: list[int | None]) -> None:
         """Take in events.
@@ -135,7 +163,7 @@ class DoneTable:
         self.add(early, self._state.plan.indexes([event.shard for event in early]))
         stats = dict(self._stats_sum)
         outdated = self._outdated()
-        _add(stats, _sum_stats([self._stats[row] for row in outdated]), -1)
+        _add(stats, _sum_stats([self._stats_of(row) for row in outdated]), -1)
         num_samples, bytes_in, bytes_out = (
             sum(column) - sum([column[row] for row in outdated])
             for column in (self._num_samples, self._bytes_in, self._bytes_out)

@@ -12,6 +12,7 @@ from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.manifest.snapshot import STATE_COLUMNS, read_snapshot, reader_after
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.outputs import OutputFolder, check_name
 from hpcpipe.runtime.staged_file import CHECKSUMS, COPY_BYTES
@@ -67,9 +68,14 @@ def read_state(run: RunDir, options: RunOptions) -> tuple[RunState, JournalReade
         PlanError: the plan is damaged.
         OSError: a file cannot be read.
     """
-    reader = JournalReader(run.journal, Brief)
     plan = Plan(run.path, run.info.block_size)
     state = RunState(plan, options.max_attempts, options.max_lost)
+    snapshot = read_snapshot(run, plan, STATE_COLUMNS)
+    if snapshot is not None:
+        state.restore(snapshot.attempts())
+        for _, events in snapshot.events(Brief):
+            state.apply(events)
+    reader = reader_after(run, snapshot, Brief)
     for _, events in reader.batches():
         state.apply(events)
     plan.refresh()  # which now has every shard that the events speak of

@@ -84,4 +84,16 @@ def run_worker(
         raise
     finally:
         session.close(note)
+    _leave(worker, run, label)
     return result
+
+
+def _leave(worker: Worker, run: RunDir, label: str) -> None:
+    """After it has said that it ended: who looks now must not take it for one at work."""
+    try:
+        log = LogFile(run.logs / f"{label}.log", label)
+    except OSError as error:
+        logger.warning("the run is not closed by this worker: %s", error)
+        return
+    with log_to(log):
+        worker.leave()

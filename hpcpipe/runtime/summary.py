@@ -7,9 +7,15 @@ from typing import Literal
 import msgspec
 
 from hpcpipe.config import Config, RunOptions
-from hpcpipe.manifest.journal import FINALIZE, JournalReader
+from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.manifest.snapshot import (
+    FIGURE_COLUMNS,
+    STATE_COLUMNS,
+    read_snapshot,
+    reader_after,
+)
 from hpcpipe.manifest.state import RunState, ShardStatus
 from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
 from hpcpipe.runtime.done_table import Counted, Totals
@@ -107,8 +113,19 @@ class Observer:
         self.options = options
         plan = Plan(run.path, run.info.block_size)
         self.state = RunState(plan, options.max_attempts, options.max_lost)
-        self._reader = JournalReader(run.journal, Counted)
         self._tally = Tally(self.state)
+        snapshot = read_snapshot(run, plan, (*STATE_COLUMNS, *FIGURE_COLUMNS))
+        if snapshot is not None:
+            self.state.restore(snapshot.attempts())
+            self._tally.restore(snapshot)
+            for writer, events in snapshot.events(Counted):
+                self._take(writer, events)
+        self._reader = reader_after(run, snapshot, Counted)
+
+    def _take(self, writer: str, events: list[Counted]) -> None:
+        indexes = self.state.plan.indexes([event.shard for event in events])
+        self.state.apply(events, indexes)
+        self._tally.add(writer, events, indexes)
 
     def refresh(self) -> tuple[int, dict[ShardStatus, int]]:
         """Read what is new.
@@ -121,9 +138,7 @@ class Observer:
             OSError: a journal cannot be read.
         """
         for writer, events in self._reader.batches():
-            indexes = self.state.plan.indexes([event.shard for event in events])
-            self.state.apply(events, indexes)
-            self._tally.add(writer, events, indexes)
+            self._take(writer, events)
         self.state.plan.refresh()  # which now has every shard that the events speak of
         number = self.state.counts()
         allowed = self.options.max_failed_fraction
@@ -224,6 +239,24 @@ def exit_code(state: RunState, config: Config, limit: int | None, *, has_finaliz
     is_whole = limit is None or limit >= len(state.plan)
     number, allowed = state.counts(limit), config.run.max_failed_fraction
     return _code(state, number, allowed, has_finalize=has_finalize and is_whole)
+
+
+def state_code(state: RunState, options: RunOptions, *, has_finalize: bool) -> int:
+    """Code a command about a run exits with, as `exit_code`, of the whole run.
+
+    Args:
+        state: the run's state.
+        options: how its shards are run.
+        has_finalize: whether a last step follows the shards.
+
+    Returns:
+        0 all done, 3 shards are quarantined, 4 something is still to be done.
+
+    Raises:
+        Nothing.
+    """
+    allowed = options.max_failed_fraction
+    return _code(state, state.counts(), allowed, has_finalize=has_finalize)
 
 
 def _code(

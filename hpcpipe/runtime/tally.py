@@ -1,6 +1,7 @@
 """Sums over the events of a run, kept up to date as more of them are read."""
 
 from hpcpipe.manifest.journal import Brief
+from hpcpipe.manifest.snapshot import Snapshot
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.done_table import Counted, DoneTable, Totals
 
@@ -29,6 +30,17 @@ class Tally:
         self.writers: dict[tuple[str, int], str] = {}
         self.given_back: dict[str, tuple[str, Brief]] = {}
         self.lost: dict[str, Brief] = {}
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Begin with the figures of shards that were done before.
+
+        Args:
+            snapshot: has them.
+
+        Raises:
+            Nothing.
+        """
+        self._table.restore(snapshot)
 
     def add(self, writer: str, events: list[Counted], indexes: list[int | None]) -> None:
         """Take in events.

@@ -15,6 +15,7 @@ from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime import devices
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
+from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
 from hpcpipe.runtime.ending import ending, why_charged
@@ -129,6 +130,17 @@ class Worker:
         except SetupError:
             self._health.check_node(after_setup=True)
             raise
+
+    def leave(self) -> None:
+        """Close the run, if this was the last worker of it. Raises HpcPipeError."""
+        if self._todo.blocks() or self._todo.wants_finalize():
+            return
+        try:
+            self._claimer.refresh()
+        except OSError as error:
+            logger.warning("whether the run is over cannot be seen: %s", error)
+            return
+        close_if_over(self._session.run, self._config.run, self._state)
 
     def _is_work_left(self) -> bool:
         try:

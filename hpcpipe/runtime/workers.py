@@ -10,6 +10,8 @@ from hpcpipe.manifest.heartbeat import Beat, read_beat
 from hpcpipe.manifest.identity import Identity, process_runs
 from hpcpipe.manifest.rundir import RunDir
 
+_IDENTITY = msgspec.json.Decoder(Identity)
+
 
 class WorkerView(msgspec.Struct, frozen=True):
     """One worker as its files show it.
@@ -43,20 +45,47 @@ def read_workers(run: RunDir, lease_s: float) -> list[WorkerView]:
     Raises:
         OSError: a file cannot be read.
     """
-    views = []
-    decoder = msgspec.json.Decoder(Identity)
-    for name in sorted(name for name in os.listdir(run.workers) if name.endswith(".beat")):
-        path = run.workers / name
-        beat = read_beat(path)
-        try:
-            identity = decoder.decode(path.with_suffix(".json").read_bytes())
-        except (FileNotFoundError, msgspec.DecodeError):
-            continue
-        if beat is not None:
-            # When the filesystem saw the beat: the clock of the worker's machine may be wrong.
-            age_s = time.time() - path.stat().st_mtime
-            views.append(_view(identity, beat, is_recent=age_s < lease_s))
-    return views
+    views = (read_worker(run, name, lease_s) for name in worker_names(run))
+    return [view for view in views if view is not None]
+
+
+def worker_names(run: RunDir) -> list[str]:
+    """Names of all workers that ever began, in order. Raises OSError."""
+    names = os.listdir(run.workers)
+    return sorted(name.removesuffix(".beat") for name in names if name.endswith(".beat"))
+
+
+def read_worker(run: RunDir, name: str, lease_s: float) -> WorkerView | None:
+    """Read one worker's files.
+
+    Args:
+        run: the run directory.
+        name: the worker's name.
+        lease_s: as for `read_workers`.
+
+    Returns:
+        The worker; None where a file is missing or damaged.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    path = run.workers / f"{name}.beat"
+    beat = read_beat(path)
+    try:
+        identity = _IDENTITY.decode(path.with_suffix(".json").read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    if beat is None:
+        return None
+    # When the filesystem saw the beat: the clock of the worker's machine may be wrong.
+    age_s = time.time() - path.stat().st_mtime
+    return _view(identity, beat, is_recent=age_s < lease_s)
+
+
+def is_running(run: RunDir, name: str, lease_s: float) -> bool:
+    """Tell whether a worker is at work, or may be. Arguments and errors as `read_worker`."""
+    view = read_worker(run, name, lease_s)
+    return view is not None and view.state == "running"
 
 
 def _view(identity: Identity, beat: Beat, *, is_recent: bool) -> WorkerView:

@@ -18,7 +18,7 @@ import msgspec
 import pytest
 
 from hpcpipe.config import Config
-from hpcpipe.manifest import claims, owners, rundir
+from hpcpipe.manifest import claims, claims_folder, owners
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.heartbeat import Heartbeat
 from hpcpipe.manifest.identity import Identity, own_identity
@@ -26,6 +26,7 @@ from hpcpipe.manifest.journal import JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime import run_worker, session
 from hpcpipe.runtime.signals import StopFlag
+from hpcpipe.runtime.worker import Worker
 
 CHANGING = ("link", "rename", "unlink", "write", "ftruncate", "fsync", "fdatasync")
 """Functions of ``os`` before which a step ends."""
@@ -140,7 +141,9 @@ class World:
         patch.setattr(session, "make_scratch", lambda root, identity, run_dir: scratch)
         patch.setattr(run_worker, "LogFile", lambda path, label: None)
         patch.setattr(run_worker, "log_to", nullcontext)
-        for module in (claims, rundir):
+        # The end of a run has tests of its own: tests/runtime/test_closing.py.
+        patch.setattr(Worker, "leave", lambda worker: None)
+        for module in (claims, claims_folder):
             patch.setattr(module, "FAN_OUT", 2)
         patch.setattr(
             time, "monotonic", lambda: self._now if self._simulated() else real_monotonic()

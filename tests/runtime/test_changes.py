@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,8 +111,13 @@ def test_a_run_that_is_extended_while_it_works_ends_complete(tmp_path):
         # The last shard to be done changes, one that is done changes, and one is new.
         (done, *_) = events_of(run_dir, "done")
         write_inputs(tmp_path, z="longer", new="n", **{done.shard: "slow 0.02"})
-        extended = subprocess.run([*command, "extend"], cwd=ROOT, stdout=subprocess.DEVNULL)
-        assert (first.wait(30), extended.returncode) == (0, 0)
+        # It has work left when the plan changes, however long the other command takes to start.
+        first.send_signal(signal.SIGSTOP)
+        with subprocess.Popen([*command, "extend"], cwd=ROOT, stdout=subprocess.DEVNULL) as extend:
+            while not (run_dir / "plan-0002.jsonl").exists():
+                assert extend.poll() is None
+            first.send_signal(signal.SIGCONT)
+            assert (first.wait(30), extend.wait(30)) == (0, 0)
     assert events_of(run_dir, "failed") == []
     assert state_of(run_dir, config).counts()["done"] == 10
     assert out(config, "z") == "hello LONGER"

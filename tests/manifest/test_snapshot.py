@@ -1,0 +1,212 @@
+"""What a snapshot and the rest of the journals say is what all journals say."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hpcpipe.manifest import snapshot as snapshots
+from hpcpipe.manifest.compaction import write_snapshot
+from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalWriter
+from hpcpipe.manifest.plan import Plan, write_plan
+from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo
+from hpcpipe.manifest.snapshot import STATE_COLUMNS, read_snapshot, reader_after, snapshot_path
+from hpcpipe.manifest.state import RunState
+from hpcpipe.stage import OutputFile, Shard
+
+IDS = ["a", "b", "c", "d", "e"]
+BLOCK_SIZE = 2
+MAX_ATTEMPTS, MAX_LOST = 3, 2
+
+
+def make_run(path, shards=IDS, name="n"):
+    new = NewRunDir(path)
+    write_plan(new.path / "plan.jsonl", [Shard(i) for i in shards])
+    return new.publish(
+        RunInfo(
+            format_version=FORMAT_VERSION,
+            stage="toy",
+            target="x.Y",
+            run_name=name,
+            fingerprint="f" * 16,
+            output="/out",
+            block_size=BLOCK_SIZE,
+            has_finalize=True,
+            created_at=1.0,
+            version="0",
+        ),
+        "stage_name: toy\n",
+    )
+
+
+def write(run, journal, *events):
+    """Append to a journal, as its one writer does."""
+    path = run.journal / f"{journal}.jsonl"
+    if path.exists():
+        writer = JournalWriter(path.with_suffix(".new"))
+        writer.write(*events)
+        with path.open("ab") as file:
+            file.write(path.with_suffix(".new").read_bytes())
+        path.with_suffix(".new").unlink()
+    else:
+        JournalWriter(path).write(*events)
+
+
+def view(run, *, use_snapshot):
+    """All that a reader of a run can ask."""
+    plan = Plan(run.path, BLOCK_SIZE)
+    state = RunState(plan, MAX_ATTEMPTS, MAX_LOST)
+    snapshot = read_snapshot(run, plan, STATE_COLUMNS, even_small=True) if use_snapshot else None
+    if snapshot is not None:
+        state.restore(snapshot.attempts())
+        for _, events in snapshot.events(Brief):
+            state.apply(events)
+    for _, events in reader_after(run, snapshot, Brief).batches():
+        state.apply(events)
+    ids = [*plan.ids, FINALIZE]
+    return {
+        "used": snapshot is not None,
+        "status": {i: state.status(i) for i in ids},
+        "attempt": {i: state.done_attempt(i) for i in ids},
+        "failed": {i: [e.attempt for e in state.failed_attempts(i)] for i in ids},
+        "lost": {i: state.lost_hosts(i) for i in ids},
+        "next": {b: state.next_attempt(str(b)) for b in (*range(plan.num_blocks), FINALIZE)},
+        "counts": state.counts(),
+        "pending": state.pending(),
+    }
+
+
+def done(shard, attempt):
+    return Event(
+        event="done",
+        shard=shard,
+        attempt=attempt,
+        at=attempt + 0.123456789,
+        outputs=(OutputFile(f"{shard}.tar", attempt, "x:y"),),
+        stats={"n": attempt, "share": attempt / 3},
+    )
+
+
+BLOCKS = st.sampled_from(["0", "1", "2", FINALIZE])
+SHARDS = st.sampled_from([*IDS, "later", FINALIZE])
+EVENTS = st.one_of(
+    st.builds(done, SHARDS, st.integers(1, 4)),
+    st.builds(
+        Event,
+        st.just("failed"),
+        st.integers(1, 4),
+        SHARDS,
+        final=st.booleans(),
+        error=st.sampled_from(["", "it broke", "line one\nline two\u2028\tthree"]),
+    ),
+    st.builds(Event, st.just("closed"), st.integers(1, 4), block=BLOCKS),
+    st.builds(
+        Event, st.just("lost"), st.integers(1, 4), block=BLOCKS, host=st.sampled_from(["n1", "n2"])
+    ),
+    st.builds(Event, st.just("reset"), st.integers(0, 4), SHARDS),
+)
+TOLD = st.lists(st.tuples(st.sampled_from(["v", "w"]), EVENTS), max_size=12)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(first=TOLD, second=TOLD, third=TOLD, is_extended=st.booleans())
+def test_any_split_of_any_events_gives_the_same_state(
+    tmp_path_factory, first, second, third, is_extended
+):
+    run = make_run(tmp_path_factory.mktemp("run") / "run")
+    for part in (first, second):
+        for journal, event in part:
+            write(run, journal, event)
+        write_snapshot(run, MAX_ATTEMPTS, MAX_LOST)
+    if is_extended:
+        write_plan(run.path / "plan-0002.jsonl", [Shard("later")])
+    for journal, event in third:
+        write(run, journal, event)
+    with_snapshot = view(run, use_snapshot=True)
+    assert with_snapshot.pop("used")
+    without = view(run, use_snapshot=False)
+    assert not without.pop("used")
+    assert with_snapshot == without
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = make_run(tmp_path / "run")
+    write(run, "w-1", done("a", 2), Event("failed", 1, "b", error="bad", error_class="KeyError",
+                                          final=True, host="n7", at=5.0))  # fmt: skip
+    write(run, "v-2", done("a", 1), done(FINALIZE, 1), Event("closed", 1, block="1"))
+    write_snapshot(run, MAX_ATTEMPTS, MAX_LOST)
+    return run
+
+
+def test_people_find_one_row_a_shard(run):
+    rows = pq.read_table(snapshot_path(run)).to_pylist()
+    assert [row["shard"] for row in rows] == IDS
+    first = rows[0]
+    assert (first["status"], first["attempt"], first["worker"]) == ("done", 2, "w-1")
+    assert first["ended_at"] == 2.123456789
+    assert first["outputs"] == [
+        {"path": "a.tar", "size_bytes": 2, "checksum": "x:y", "num_samples": None}
+    ]
+    assert dict(first["stats"]) == {"n": 2.0, "share": 2 / 3}
+    assert first["bytes_out"] == 2
+    bad = rows[1]
+    assert (bad["status"], bad["error_class"], bad["error"]) == ("quarantined", "KeyError", "bad")
+    assert (bad["worker"], bad["host"], bad["attempt"]) == ("w-1", "n7", 1)
+    assert rows[2]["status"] == "pending"
+    assert rows[2]["attempt"] is None
+    worker, _, line = rows[2]["events"].partition("\t")
+    assert (worker, json.loads(line)["event"]) == ("v-2", "closed")
+
+
+def test_a_truncated_damaged_or_foreign_one_is_passed_over(run, tmp_path, caplog):
+    path = snapshot_path(run)
+    whole = path.read_bytes()
+    expected = view(run, use_snapshot=False)
+    other = make_run(tmp_path / "other", name="other")
+    write_snapshot(other, MAX_ATTEMPTS, MAX_LOST)
+    middle = len(whole) // 2
+    for data in (
+        b"",
+        b"junk",
+        whole[:-10],
+        whole[:100] + bytes(200) + whole[300:],
+        whole[:middle] + b"\x00\xff\x00\xff" + whole[middle + 4 :],
+        snapshot_path(other).read_bytes(),
+    ):
+        caplog.clear()
+        path.write_bytes(data)
+        assert view(run, use_snapshot=True) == expected
+        assert "the journals are read anew" in caplog.text
+    path.unlink()
+    assert view(run, use_snapshot=True) == expected
+
+
+def test_one_that_is_ahead_of_a_journal_is_passed_over(run, caplog):
+    path = run.journal / "v-2.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-1]))
+    assert not view(run, use_snapshot=True)["used"]
+    assert "ahead of journal v-2.jsonl" in caplog.text
+    path.unlink()
+    assert not view(run, use_snapshot=True)["used"]
+
+
+def test_one_of_another_version_is_passed_over_and_replaced(run, monkeypatch, caplog):
+    monkeypatch.setattr(snapshots, "FORMAT_VERSION", 99)
+    assert not view(run, use_snapshot=True)["used"]
+    assert "format version 1" in caplog.text
+
+
+def test_small_ones_are_left_alone_and_no_temporary_file_stays(run):
+    assert read_snapshot(run, Plan(run.path, BLOCK_SIZE), STATE_COLUMNS) is None
+    assert [path.name for path in run.path.glob(".*")] == []
+
+
+def test_a_state_that_has_begun_is_not_restored(run):
+    state = RunState(Plan(run.path, BLOCK_SIZE), 1, 1)
+    state.apply([done("a", 1)])
+    with pytest.raises(ValueError, match="begun"):
+        state.restore(state.attempts())
