@@ -113,9 +113,12 @@ def close_claims(run_dir: Path) -> None:
         _rename_folder(folder, folder.with_name(f"{folder.name}.closed"))
     closed = _closed(run_dir)
     for number, path in closed.items():
-        is_last = number == max(closed)
-        for inside in list(path.iterdir()) if is_last else [path]:
-            shutil.rmtree(inside, onerror=_tell)
+        _remove(list(path.iterdir()) if number == max(closed) else [path])
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, onerror=_tell)
 
 
 def _tell(call: object, path: str, why: tuple[type, BaseException, object]) -> None:

@@ -32,9 +32,9 @@ def attempts(record: Record) -> Iterator[str]:
         if taken != set(range(1, len(taken) + 1)):
             yield f"block {block}: attempts {sorted(taken)} are taken, and none between"
     for line in record.damaged:
-        yield f"a damaged journal line: {line}"
+        yield f"damaged: {line}"
     for journal, event in record.events:
-        if event["event"] == "reset":
+        if event["event"] == "reset" or journal.startswith("closing-"):
             continue
         owner = record.owners.get((record.block(event), event["attempt"]), "nobody")
         shard = event.get("shard") or f"block {event['block']}"

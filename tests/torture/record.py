@@ -59,9 +59,11 @@ def read_record(run: Path) -> Record:
             except ValueError:
                 damaged.append(f"{path.name}: {line[:200]!r}")
     owners = {}
-    for path in (run / "claims").glob("*/*"):
+    for path in sorted(run.glob("claims*/*/*")):
         block, _, attempt = path.name.rpartition(".")
-        owners[block, int(attempt)] = json.loads(path.read_bytes())["name"]
+        owner = json.loads(path.read_bytes())["name"]
+        if owners.setdefault((block, int(attempt)), owner) != owner:
+            damaged.append(f"{path}: {owner} took what is {owners[block, int(attempt)]}'s")
     return Record(list(shards), events, owners, damaged)
 
 
