@@ -182,6 +182,14 @@ def test_secrets_in_the_environment_are_used_and_stored_nowhere(tmp_path, monkey
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
 
+def test_a_value_from_the_environment_is_not_repeated_where_it_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "hunter2's own")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ConfigError, match=r"expected int.*\$\{oc\.env:MY_TOKEN\}") as error:
+        toy_config(tmp_path, run__max_attempts="${oc.env:MY_TOKEN}")
+    assert "hunter2" not in str(error.value)
+
+
 def test_batch_scripts_get_no_secret_from_the_environment_as_text(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(

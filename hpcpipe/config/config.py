@@ -108,8 +108,12 @@ def from_omegaconf(cfg: "DictConfig", stage_name: str) -> Config:
     Raises:
         ConfigError: an option is unknown, missing, of the wrong type, or cannot be resolved.
     """
-    secrets.refuse_literals(resolve.raw(cfg))
-    config = _make(cfg, stage_name, None)
+    written = resolve.raw(cfg)
+    secrets.refuse_literals(written)
+    try:
+        config = _make(cfg, stage_name, None)
+    except ConfigError as err:
+        raise ConfigError(secrets.hidden(str(err), written)) from None
     secrets.refuse_in_urls({"stage": {**config.stage_options, "output": config.output}})
     return config
 
@@ -141,7 +145,7 @@ def load(run_dir: Path, name: str = CONFIG_FILE) -> Config:
     try:
         config = _make(cfg, stage_name, str(run_dir.absolute()))
     except ConfigError as err:
-        raise ConfigError(f"{path}: {err}") from err
+        raise ConfigError(f"{path}: {secrets.hidden(str(err), resolve.raw(cfg))}") from None
     return dataclasses.replace(config, text=text)
 
 

@@ -4,6 +4,7 @@ A run directory keeps its configuration, its plan and the commands that launched
 it. What is read from the environment (``${oc.env:NAME}``) is never stored.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,10 +22,13 @@ _VALUE = re.compile(
 )
 _IN_URL = re.compile(r"://[^/@\s:]+:[^/@\s]+@")
 
-
 _IN_SCRIPT = re.compile(
     r"\$\{oc\.env:(\w*(?:TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL)\w*)", re.IGNORECASE
 )
+_FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)")
+_OWN = "HPCPIPE_"
+_MIN_LENGTH = 6
+"""Shorter texts are no secrets, and stand in messages by chance."""
 
 
 def refuse_literals(values: Mapping[str, Any]) -> None:
@@ -82,6 +86,28 @@ ADVICE = (
 def has_password(url: str) -> bool:
     """Tell whether a URL reads ``scheme://USER:PASSWORD@...``. Raises nothing."""
     return _IN_URL.search(url) is not None
+
+
+def hidden(message: str, values: Mapping[str, Any]) -> str:
+    """Take out of a message what options took from the environment.
+
+    Args:
+        message: the message.
+        values: composed configuration as it was written, interpolations unresolved.
+
+    Returns:
+        The message with ``${oc.env:NAME}`` where the value of NAME stood.
+
+    Raises:
+        Nothing.
+    """
+    names = {n for *_, text in _texts(values, "") for n in _FROM_ENVIRONMENT.findall(text)}
+    for name in sorted(name for name in names if not name.startswith(_OWN)):
+        value = os.environ.get(name, "")
+        if len(value) >= _MIN_LENGTH:
+            for shown in (value, repr(value)[1:-1]):
+                message = message.replace(shown, f"${{oc.env:{name}}}")
+    return message
 
 
 def _texts(value: Any, path: str, name: str = "") -> Iterator[tuple[str, str, str]]:
