@@ -10,21 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from hpcpipe.manifest.claims import Claims
-from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.takeover import Owners
 
 logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_S = 300.0
 FIRST_POLL_S = 0.05
 _MISSES_BEFORE_REFRESH = 64
-_MAX_TAKEN_OVER = 16
-"""Blocks taken over at a time: the other workers see the same dead owners."""
 
 
 class Claim(NamedTuple):
@@ -89,13 +85,11 @@ class Claimer:
         self._state = state
         self._reader = reader
         self._claims = claims
-        self._watch = watch
         self._waits = waits
         self._own_name = own_name
-        self._record = record
         self._should_stop = should_stop
         self._not_before: dict[str, float] = {}
-        self._owners: dict[tuple[str, int], Identity] = {}
+        self._owners = Owners(state, reader, claims, watch, own_name, record)
         self._idle_since: float | None = None
         self._num_misses = 0
         self._unapplied: list[Brief] = []
@@ -168,14 +162,14 @@ class Claimer:
         Raises:
             OSError: the run directory fails.
         """
-        return any(self._look(block) != "beating" for block in blocks)
+        return any(self._owners.look(block) != "beating" for block in blocks)
 
     def _try(self, block: str) -> Claim | None:
         pending = self._state.pending_of(block)
         if not pending or time.monotonic() < self._not_before.get(block, 0.0):
             return None
         attempt = self._state.next_attempt(block)
-        if (block, attempt) in self._owners:
+        if self._owners.is_known(block, attempt):
             return None
         try:
             is_taken = self._claims.take(block, attempt)
@@ -185,7 +179,7 @@ class Claimer:
             if not self._state.pending_of(block):
                 return None
             self._claims.reopen()
-            self._owners.clear()
+            self._owners.forget()
             attempt = self._state.next_attempt(block)
             is_taken = self._claims.take(block, attempt)
         if not is_taken:
@@ -206,13 +200,13 @@ class Claimer:
         now = time.monotonic()
         self._idle_since = self._idle_since or now
         delayed = [block for block in blocks if now < self._not_before.get(block, 0.0)]
-        looks = {block: self._look(block) for block in blocks if block not in delayed}
+        looks = {block: self._owners.look(block) for block in blocks if block not in delayed}
         views = set(looks.values())
         stale = [block for block, view in looks.items() if view == "stale"]
         if "free" in views:
             time.sleep(FIRST_POLL_S)  # lest this spin where a claim is there and cannot be seen yet
             return True
-        if self._take_over(stale):
+        if self._owners.take_over(stale, self.refresh):
             return True
         beating = views == {"beating"}
         if beating and not self._waits.to_the_end:
@@ -228,77 +222,3 @@ class Claimer:
             time.sleep(min(0.1, pause_s))
         self.refresh()
         return True
-
-    def _look(self, block: str) -> str:
-        attempt = self._state.next_attempt(block)
-        owner = self._owner(block, attempt)
-        if owner is None or owner.name == self._own_name:
-            return "free"
-        return self._watch.check(owner)
-
-    def _take_over(self, blocks: list[str]) -> bool:
-        """Declare attempts of dead owners lost, unless they or somebody else has ended them.
-
-        False where that changed nothing, so that the caller waits instead of looking again.
-        """
-        if not blocks:
-            return False
-        looked_at = {block: self._state.next_attempt(block) for block in blocks}
-        for known in filter(None, map(self._owner, looked_at, looked_at.values())):
-            self._reader.expect(known.name)
-        self.refresh()
-        num_lost = num_ended = 0
-        for block, attempt in looked_at.items():
-            owner = self._owner(block, attempt)
-            is_ended = self._state.next_attempt(block) > attempt or not self._state.pending_of(
-                block
-            )
-            num_ended += is_ended
-            if owner is None or is_ended or self._has_live_successor(block, attempt):
-                continue
-            self._lose(block, attempt, owner)
-            num_lost += 1
-            if num_lost == _MAX_TAKEN_OVER:
-                break
-        return num_lost + num_ended > 0
-
-    def _has_live_successor(self, block: str, attempt: int) -> bool:
-        """Whether somebody took the next attempt and will have said what became of this one."""
-        successor = self._owner(block, attempt + 1)
-        return successor is not None and self._watch.check(successor) != "stale"
-
-    def _lose(self, block: str, attempt: int, owner: Identity) -> None:
-        host = owner.node or owner.host
-        text = "taking over block %s from %s on %s: attempt %d is lost"
-        logger.warning(text, block, owner.label, host, attempt)
-        self._record(
-            Event(
-                event="lost",
-                attempt=attempt,
-                block=block,
-                owner=owner.name,
-                host=host,
-                at=time.time(),
-            )
-        )
-
-    def _owner(self, block: str, attempt: int) -> Identity | None:
-        known = self._owners.get((block, attempt))
-        if known is not None:
-            return known
-        data = self._claims.read(block, attempt)
-        if data is None:
-            return None
-        try:
-            owner = msgspec.json.decode(data, type=Identity)
-        except msgspec.DecodeError:
-            # Written without links by a worker that died over it: its lease must run out.
-            # Not remembered: a live one may be about to write it.
-            name = f"unreadable-{block}.{attempt}"
-            return Identity(
-                name=name, label=name, host="?", node="", machine="", pid=0, start_ticks=0
-            )
-        if owner.name != self._own_name:
-            # Not one of one's own: it was taken by a call that was reported to have failed.
-            self._owners[block, attempt] = owner
-        return owner

@@ -56,15 +56,7 @@ def run_worker(
     warning = patience.insist(lambda: check_access(run))
     patience.insist(lambda: check_output(run))
     state, reader = patience.insist(lambda: open_state(run, config))
-    scratch = scratch_root(config.run.scratch)
-    given = given_to_worker(launch, config.resources)
-    meter = Meter(given, whole_process=launch.kind != "here")
-    code = stage_hash(type(config.stage))
-    session = patience.insist(
-        lambda: Session(
-            run, label, launch.number, scratch, options.heartbeat_s, meter, code, patience
-        )
-    )
+    session = patience.insist(lambda: _session(run, config, launch, label, patience))
     note = "died"
     try:
         log = patience.insist(lambda: LogFile(run.logs / f"{label}.log", label))
@@ -86,6 +78,15 @@ def run_worker(
         session.close(note)
     _leave(worker, run, label)
     return result
+
+
+def _session(
+    run: RunDir, config: Config, launch: Launch, label: str, patience: Patience
+) -> Session:
+    scratch = scratch_root(config.run.scratch)
+    meter = Meter(given_to_worker(launch, config.resources), whole_process=launch.kind != "here")
+    code, every_s = stage_hash(type(config.stage)), config.run.heartbeat_s
+    return Session(run, label, launch.number, scratch, every_s, meter, code, patience)
 
 
 def _leave(worker: Worker, run: RunDir, label: str) -> None:
