@@ -6,7 +6,6 @@ A *block* is what is claimed: one shard, or a fixed number of consecutive shards
 in runs of more than `MAX_BLOCKS` shards, so that the number of claim files stays bounded.
 """
 
-import mmap
 import os
 import re
 from array import array
@@ -17,11 +16,11 @@ from pathlib import Path
 import msgspec
 
 from hpcpipe.errors import PlanError
+from hpcpipe.manifest.plan_file import PlanFile
 from hpcpipe.stage import Shard
 
 MAX_BLOCKS = 100_000
 
-_CHUNK_BYTES = 4 << 20
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
@@ -126,7 +125,7 @@ class Plan:
         self._block_size = block_size
         self._index: dict[str, int] = {}
         self.index: Callable[[str], int | None] = self._index.get
-        self._maps: list[mmap.mmap | bytes] = []
+        self._open: list[PlanFile] = []
         self._where = array("q")
         self._files = array("H")
         self._blocks: list[tuple[int, int, int]] = []  # first block, first index, end index
@@ -142,16 +141,18 @@ class Plan:
             PlanError: a plan file is damaged.
             OSError: a plan file cannot be read.
         """
-        num_known = len(self._maps)
+        num_known = len(self._open)
         for path in plan_files(self._run_dir)[num_known:]:
             self._read(path)
-        return len(self._maps) > num_known
+        return len(self._open) > num_known
 
     def _read(self, path: Path) -> None:
         first = len(self.ids)
-        data = _map(path)
-        self._maps.append(data)
-        for offset, chunk in _chunks(data):
+        file = PlanFile(path)
+        # Whole where a plan that is in use grows: it must not take in half of a file.
+        chunks = list(file.chunks()) if self._open else file.chunks()
+        self._open.append(file)
+        for offset, chunk in chunks:
             lines = chunk.splitlines(keepends=True)
             self._add(_heads(path, offset, chunk, lines), offset, lines)
         if len(self._index) != len(self.ids):
@@ -162,7 +163,7 @@ class Plan:
 
     def _add(self, heads: list[_Head], offset: int, lines: list[bytes]) -> None:
         """Take in consecutive lines; the first begins at `offset`."""
-        file = len(self._maps) - 1
+        file = len(self._open) - 1
         *offsets, _ = accumulate(map(len, lines), initial=offset)
         ids = [head.id for head in heads]
         if file and not self._index.keys().isdisjoint(ids):
@@ -182,7 +183,7 @@ class Plan:
             return False
         self.sizes[index] = head.num_bytes or 0
         self._where[index] = offset
-        self._files[index] = len(self._maps) - 1
+        self._files[index] = len(self._open) - 1
         return True
 
     def __len__(self) -> int:
@@ -200,13 +201,13 @@ class Plan:
 
         Raises:
             IndexError: there is no such position.
+            OSError: the plan file cannot be read.
         """
-        data, start = self._maps[self._files[index]], self._where[index]
-        end = data.find(b"\n", start)
-        return msgspec.json.decode(data[start:end], type=Shard)
+        line = self._open[self._files[index]].line(self._where[index])
+        return msgspec.json.decode(line, type=Shard)
 
     def shards(self) -> Iterator[Shard]:
-        """Decode all shards in order. Raises nothing."""
+        """Decode all shards in order. Raises OSError."""
         return (self.shard(index) for index in range(len(self)))
 
     def indexes(self, shard_ids: Iterable[str]) -> list[int | None]:
@@ -273,24 +274,6 @@ class Plan:
                 start = first + (block - first_block) * self._block_size
                 return range(start, min(start + self._block_size, end))
         raise IndexError(block)
-
-
-def _map(path: Path) -> mmap.mmap | bytes:
-    with path.open("rb") as file:
-        if path.stat().st_size == 0:
-            return b""
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
-def _chunks(data: mmap.mmap | bytes) -> Iterator[tuple[int, bytes]]:
-    """Whole lines, some megabytes at a time, with the offset of the first."""
-    start = 0
-    while start < len(data):
-        end = min(start + _CHUNK_BYTES, len(data))
-        if end < len(data):
-            end = data.find(b"\n", end) + 1 or len(data)
-        yield start, data[start:end]
-        start = end
 
 
 def _heads(path: Path, offset: int, chunk: bytes, lines: list[bytes]) -> list[_Head]:

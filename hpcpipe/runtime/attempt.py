@@ -112,7 +112,7 @@ def process_shard(stage: Stage, plan: Plan, index: int, ctx: ShardContext, state
         ctx.planned = plan.shard(index)
         stage.process(ctx.planned, ctx, state)
     except (BadInputError, OSError) as error:
-        gone = gone_filesystem(plan, index)
+        gone = "" if is_environment_error(error) else gone_filesystem(plan, index)
         if gone:
             raise OutageError(gone) from error
         raise

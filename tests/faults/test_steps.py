@@ -18,6 +18,7 @@ RIDE = {"run__max_env_failures": 3, "run__lease_s": 0.3, "run__heartbeat_s": 0.0
 
 NUM_LISTED = 3
 FIRST_BEAT = 1
+NUM_PLAN_READS = 4  # of all of it, by the command and by the worker
 COMMAND = {
     "look where it may write": ("stat", "*/claims/00"),
     "list the journals": ("list", "*/journal"),
@@ -32,6 +33,7 @@ WORKER = {
     "look for a claim": ("stat", "*/claims/*/*"),
     "claim": ("link", "*/claims/*"),
     "read a claim": ("open", "*/claims/*"),
+    "read a shard's line": ("read", "*/plan.jsonl", NUM_PLAN_READS),
     "look at an input": ("stat", "*/in/*.txt", NUM_LISTED),
     "open an input": ("open", "*/in/*"),
     "read an input": ("read", "*/in/*"),
