@@ -13,14 +13,15 @@ from hpcpipe.manifest.rundir import RunDir, is_run_dir
 from hpcpipe.runtime.access import owner_of
 
 
-def check_place(config: Config) -> tuple[Path, bool]:
+def check_place(config: Config) -> tuple[Path, bool, bool]:
     """Make sure that a config's run directory and output folder are its own, or free.
 
     Args:
         config: the config.
 
     Returns:
-        The run directory, and whether the output folder was another run's that is gone.
+        The run directory, whether the run is still to be made there, and whether the output
+        folder was another run's that is gone.
 
     Raises:
         RunMismatchError: one of them belongs to something else.
@@ -29,11 +30,10 @@ def check_place(config: Config) -> tuple[Path, bool]:
     marker = read_marker(config.output, config.stage_name) if config.output_given else None
     if marker is not None:
         path = _check_marker(config, marker, path)
-    if not is_run_dir(path):
-        _check_free(path)
-    elif RunDir(path).info.fingerprint != config.fingerprint:
+    is_free = not is_run_dir(path) and _is_free(path)
+    if not is_free and RunDir(path).info.fingerprint != config.fingerprint:
         raise _mismatch(f"run directory {path}", config, path)
-    return path, marker is not None
+    return path, is_free, marker is not None
 
 
 def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
@@ -96,12 +96,16 @@ def _stored_options(text: str) -> dict[str, Any]:
     return dict(stored["stage"]) if isinstance(stored, dict) else {}
 
 
-def _check_free(path: Path) -> None:
+def _is_free(path: Path) -> bool:
+    """Whether a run can be made there; False where one was made a moment ago, else raises."""
     if path.is_dir() and not os.access(path, os.R_OK | os.X_OK):
         raise RunMismatchError(
             f"run_dir {path} belongs to {owner_of(path)} and is closed to you: give another run_dir"
         )
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if is_run_dir(path):
+            return False
         raise RunMismatchError(
             f"run_dir {path} exists and is no run directory: give a new or empty folder"
         )
+    return True

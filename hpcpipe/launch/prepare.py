@@ -43,8 +43,8 @@ def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[Ru
         PlanError: the shards cannot be listed.
         ConfigError: the run directory or output folder cannot be written.
     """
-    path, adopt = check_place(config)
-    if not is_run_dir(path):
+    path, is_free, adopt = check_place(config)
+    if is_free:
         return _make(config, path, sources, adopt=adopt), "new"
     run, how = RunDir(path), "resumed"
     _check_output(run, config)

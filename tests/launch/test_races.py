@@ -1,6 +1,7 @@
 import pytest
 
 from hpcpipe.errors import RunMismatchError
+from hpcpipe.launch import place
 from hpcpipe.launch import prepare as preparing
 from hpcpipe.launch.prepare import prepare
 from tests.toys.runs import toy_config, write_inputs
@@ -24,3 +25,20 @@ def test_the_same_command_from_two_folders_at_once_makes_one_run(tmp_path, monke
         prepare(here)
     assert not list((tmp_path / "runs" / "toy").iterdir())
     assert prepare(here)[0].path == made[1].path
+
+
+def test_a_run_that_appears_while_its_place_is_looked_at_is_gone_on_with(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    config = toy_config(tmp_path, run_dir=str(tmp_path / "run"))
+    real, made = place.is_run_dir, []
+
+    def other_after(path):
+        is_there = real(path)
+        if not made:
+            made.append(None)
+            made.append(prepare(config)[1])
+        return is_there
+
+    monkeypatch.setattr(place, "is_run_dir", other_after)
+    assert prepare(config)[1] == "resumed"
+    assert made == [None, "new"]

@@ -19,14 +19,14 @@ WAIT_S = 300.0
 _REFUSED = re.compile(
     r"just extended by somebody else|just taken by run|just made by another run"
     r"|the run has no shard|Errno (5|28|30|116|122)\]|Input/output error|No space left"
-    r"|Read-only file system|Stale file handle|quota exceeded|it has no run.json"
+    r"|Read-only file system|Stale file handle|quota exceeded|it has no run.json|which is gone"
 )
 
 
 def finish(chaos: Chaos, run: TorturedRun, folder: Path) -> Iterator[str]:
     """Launch it until it is done, and look whether all is well."""
     machines = chaos.machines
-    code, _ = _wait(chaos, machines[0], run.local(2, "extend=true"))
+    code, _ = _wait(chaos, machines[0], run.local(4, "extend=true"))
     for number in range(1, 10):
         given_up = check.quarantined(fates(read_record(run.folder)))
         again = [f"--shard={shard}" for shard in given_up if shard not in run.planted]
@@ -34,7 +34,7 @@ def finish(chaos: Chaos, run: TorturedRun, folder: Path) -> Iterator[str]:
             break
         if again:
             _wait(chaos, machines[0], ["retry", str(run.folder), *again])
-        code, _ = _wait(chaos, machines[number % len(machines)], run.local(2))
+        code, _ = _wait(chaos, machines[number % len(machines)], run.local(4))
     if code != 0:
         yield f"{run.stage}: the last launch ended with {code}"
     yield from _processes(chaos)
@@ -86,8 +86,9 @@ def _calm_run(chaos: Chaos, run: TorturedRun, calm: Path) -> None:
     shutil.copytree(run.inputs, inputs)
     for shard in run.planted:
         (inputs / f"{shard}.json").unlink()
-    words = [w for w in run.command(calm=calm) if not w.startswith("stage.input=")]
-    code, said = _wait(chaos, chaos.machines[0], [*words, f"stage.input={inputs}"])
+    words = run.local(4, calm=calm)
+    words[words.index(f"stage.input={run.inputs}")] = f"stage.input={inputs}"
+    code, said = _wait(chaos, chaos.machines[0], words)
     assert code == 0, said
 
 

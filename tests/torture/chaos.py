@@ -157,9 +157,10 @@ class Chaos:
     def _retry(self) -> None:
         if run := self._made_run():
             self.counts["retry"] += 1
-            shards = [f"--shard={shard}" for shard in run.shards(self._rng.randint(1, 40))]
-            machine = self._rng.choice(self.machines)
-            self.start(machine, ["retry", str(run.folder), *shards])
+            words = [f"--shard={shard}" for shard in run.shards(self._rng.randint(1, 100))]
+            if self._rng.random() < 0.1:
+                words = ["--all"]
+            self.start(self._rng.choice(self.machines), ["retry", str(run.folder), *words])
 
     def _extend(self) -> None:
         if run := self._made_run():

@@ -87,9 +87,10 @@ class TorturedRun:
             *more,
         ]
 
-    def local(self, num_workers: int, *more: str) -> list[str]:
-        """Words that launch workers on one machine and wait for them."""
-        return self.command("launcher=local", f"launcher.num_workers={num_workers}", *more, "-m")
+    def local(self, num_workers: int, *more: str, calm: Path | None = None) -> list[str]:
+        """Words that launch workers on one machine and wait for them; see `command`."""
+        workers = ("launcher=local", f"launcher.num_workers={num_workers}")
+        return self.command(*workers, *more, "-m", calm=calm)
 
     def shards(self, number: int) -> list[str]:
         """Ids of so many random shards."""
