@@ -26,7 +26,10 @@ _REFUSED = re.compile(
 def finish(chaos: Chaos, run: TorturedRun, folder: Path) -> Iterator[str]:
     """Launch it until it is done, and look whether all is well."""
     machines = chaos.machines
-    code, _ = _wait(chaos, machines[0], run.local(4, "extend=true"))
+    code, said = _wait(chaos, machines[0], run.local(4, "extend=true"))
+    if not (run.folder / "run.json").exists():
+        yield f"{run.stage}: it cannot even be launched: {said}"
+        return
     for number in range(1, 10):
         given_up = check.quarantined(fates(read_record(run.folder)))
         again = [f"--shard={shard}" for shard in given_up if shard not in run.planted]

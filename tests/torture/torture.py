@@ -88,7 +88,7 @@ def progress(runs: list[TorturedRun]) -> str:
 def _figures(runs: list[TorturedRun]) -> dict[str, float]:
     """Count what became of the attempts."""
     figures = dict.fromkeys(("shards", "attempts", "lost attempts", "resets", "re-verified"), 0)
-    for run in runs:
+    for run in (run for run in runs if (run.folder / "run.json").exists()):
         record = read_record(run.folder)
         made = fates(record)
         figures["shards"] += len(record.shards)
