@@ -18,7 +18,7 @@ class Launcher:
         self.followed: list[Path] = []
         self.codes: dict[str, int] = {}
 
-    def start(self, config: Config, mode: str) -> Started:
+    def start(self, config: Config, mode: str, sources: object = None) -> Started:
         self.configs.append(config)
         self.modes.append(mode)
         if getattr(config.stage, "mode", "") == "words" and "unplannable" in config.run_name:

@@ -226,6 +226,7 @@ def test_workers_find_a_stage_outside_the_package_from_any_folder(project, tmp_p
     (project / "a.txt").write_text("1\n")
     command = [sys.executable, "-m", "hpcpipe", "stage=lines", f"stage.input={project}/a.txt"]
     settings = [f"paths.code={project}", f"paths.runs={project}/runs", "launcher=local", "-m"]
+    settings += ["resources.gpus=0"]  # the stage asks for one, and this machine may have none
     empty = tmp_path / "empty"
     empty.mkdir()
     env = {**os.environ, "HPCPIPE_CONF": str(project / "conf")}
