@@ -100,4 +100,4 @@ def test_a_run_directory_that_is_read_only_is_left_as_it_is(tmp_path, capsys):
         assert remount(disk, "rw").returncode == 0
         assert run_here(config).exit_code == 0
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)
