@@ -55,10 +55,7 @@ class Claims:
             FileNotFoundError: the run was closed.
             OSError: the filesystem fails for another reason than an existing claim.
         """
-        path = claim_path(self._folder, block, attempt)
-        # One that is this worker's already was taken by a call that was reported to have failed.
-        own = self._is_own(path)
-        return self._link(path) if own is None else own
+        return self._link(claim_path(self._folder, block, attempt))
 
     def reopen(self) -> None:
         """Make claims where they are made now. Raises OSError."""
@@ -73,7 +70,8 @@ class Claims:
             if error.errno == errno.EMLINK:
                 self._roll_over()
                 return self._link(path)
-            # A network filesystem may repeat a request whose first answer got lost.
+            # A network filesystem may repeat a request whose first answer got lost, and a call
+            # that was reported to have failed may have taken it.
             own = self._is_own(path)
             if own is not None or isinstance(error, FileExistsError):
                 return bool(own)
