@@ -76,11 +76,12 @@ class RunState(Attempts):
         left = [n for n, attempt in enumerate(self._done[:num_shards]) if not attempt]
         return [index for index in left if index not in closed] if closed else left
 
-    def pending_of(self, block: str) -> list[str]:
+    def pending_of(self, block: str, num_shards: int | None = None) -> list[str]:
         """Pending shards of a block.
 
         Args:
             block: block name.
+            num_shards: look only at so many shards from the plan's start; None for all.
 
         Returns:
             Their ids, in plan order.
@@ -92,7 +93,10 @@ class RunState(Attempts):
         if block == FINALIZE:
             return [FINALIZE] if self.status(FINALIZE) == "pending" else []
         done, ids = self._done, self.plan.ids
-        left = [ids[index] for index in self.plan.block(int(block)) if not done[index]]
+        indexes = self.plan.block(int(block))
+        if num_shards is not None:
+            indexes = range(indexes.start, min(indexes.stop, num_shards))
+        left = [ids[index] for index in indexes if not done[index]]
         return [shard_id for shard_id in left if self.status(shard_id) == "pending"]
 
     def counts(self, num_shards: int | None = None) -> dict[ShardStatus, int]:

@@ -66,6 +66,7 @@ class Claimer:
         own_name: str,
         record: Callable[[Event], None],
         should_stop: Callable[[], bool],
+        limit: int | None = None,
     ) -> None:
         """Start without claims.
 
@@ -78,6 +79,7 @@ class Claimer:
             own_name: name of this worker, whose own events are applied by the caller.
             record: writes to this worker's journal.
             should_stop: whether to claim nothing more.
+            limit: only so many shards from the plan's start are done; a block may go beyond.
 
         Raises:
             Nothing.
@@ -88,6 +90,7 @@ class Claimer:
         self._waits = waits
         self._own_name = own_name
         self._should_stop = should_stop
+        self._limit = limit
         self._not_before: dict[str, float] = {}
         self._owners = Owners(state, reader, claims, watch, own_name, record)
         self._idle_since: float | None = None
@@ -120,7 +123,7 @@ class Claimer:
                     yield claim
                 left.append(block)
             self.refresh()
-            blocks = [block for block in left if self._state.pending_of(block)] or order()
+            blocks = [block for block in left if self._pending(block)] or order()
             if blocks and not num_claimed and not self._wait(blocks):
                 return
 
@@ -164,8 +167,11 @@ class Claimer:
         """
         return any(self._owners.look(block) != "beating" for block in blocks)
 
+    def _pending(self, block: str) -> list[str]:
+        return self._state.pending_of(block, self._limit)
+
     def _try(self, block: str) -> Claim | None:
-        pending = self._state.pending_of(block)
+        pending = self._pending(block)
         if not pending or time.monotonic() < self._not_before.get(block, 0.0):
             return None
         attempt = self._state.next_attempt(block)
@@ -176,7 +182,7 @@ class Claimer:
         except FileNotFoundError:
             # The run was over, and closed. Work that it has again is claimed in another folder.
             self.refresh()
-            if not self._state.pending_of(block):
+            if not self._pending(block):
                 return None
             self._claims.reopen()
             self._owners.forget()
@@ -190,7 +196,7 @@ class Claimer:
         if attempt > 1:
             # Of the attempt before, its end may have been read earlier than what it finished.
             self.refresh()
-            pending = self._state.pending_of(block)
+            pending = self._pending(block)
         # Each attempt begins at another shard, lest one that kills its worker hold up the others.
         first = (attempt - 1) % max(len(pending), 1)
         return Claim(block, attempt, pending[first:] + pending[:first]) if pending else None

@@ -101,6 +101,7 @@ class Worker:
             session.identity.name,
             self._record,
             self._no_more_claims,
+            launch.limit,
         )
         self._finish = Finish(
             self._stage, state, self._folder, self._todo, claims, self._claimer, self._record
@@ -210,7 +211,7 @@ class Worker:
         self._watchdog.at_hand = None
         self._meter.end_shard()
         self._session.heartbeat.update(shard="", num_samples=0, state="working")
-        if any(self._state.status(shard_id) == "pending" for shard_id in claim.shards):
+        if self._state.pending_of(claim.block):
             self._record(closed_event(claim, error))
 
     def _do_shard(self, shard_id: str, claim: Claim) -> Outcome:
