@@ -7,7 +7,7 @@ everything that is concluded from them (``state.py``) must come out the same in 
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
@@ -142,6 +142,10 @@ class JournalWriter:
             os.close(fd)
 
 
+def _stem(name: str) -> str:
+    return name.removesuffix(".jsonl")
+
+
 Line = TypeVar("Line", bound=Brief)
 
 
@@ -189,8 +193,11 @@ class JournalReader(Generic[Line]):
         """
         self._expected.add(f"{worker}.jsonl")
 
-    def read(self) -> list[tuple[str, Line]]:
+    def read(self, workers: Collection[str] | None = None) -> list[tuple[str, Line]]:
         """Read the events since the last call.
+
+        Args:
+            workers: only these journals, and those never read; None for all.
 
         Returns:
             (journal name without suffix, event) pairs; a torn last line waits for its end.
@@ -200,13 +207,16 @@ class JournalReader(Generic[Line]):
         """
         before = dict(self.offsets)
         try:
-            return [(worker, event) for worker, events in self.batches() for event in events]
+            return [(worker, event) for worker, events in self.batches(workers) for event in events]
         except BaseException:
             self.offsets = before
             raise
 
-    def batches(self) -> Iterator[tuple[str, list[Line]]]:
+    def batches(self, workers: Collection[str] | None = None) -> Iterator[tuple[str, list[Line]]]:
         """Read the events since the last call, some megabytes at a time.
+
+        Args:
+            workers: only these journals, and those never read; None for all.
 
         Yields:
             Journal name without suffix, and events of it.
@@ -218,8 +228,11 @@ class JournalReader(Generic[Line]):
             listed = {entry.name for entry in entries if entry.name.endswith(".jsonl")}
         unlisted = {name for name in self._expected - listed if (self._folder / name).is_file()}
         for name in sorted(listed | unlisted):
+            if workers is not None and name in self.offsets and _stem(name) not in workers:
+                continue
             for data in self._new_data(name):
-                yield name.removesuffix(".jsonl"), self._decode(name, data)
+                yield _stem(name), self._decode(name, data)
+            self.offsets.setdefault(name, 0)
 
     def _new_data(self, name: str) -> Iterator[bytes]:
         """Whole lines, some megabytes at a time."""

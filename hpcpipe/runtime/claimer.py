@@ -7,7 +7,7 @@ over; once all owners are seen to be alive it is done.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from hpcpipe.manifest.claims import Claims
@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_S = 300.0
 FIRST_POLL_S = 0.05
 _MISSES_BEFORE_REFRESH = 64
+MAX_WATCHED = 64
+"""Blocks whose owners a waiting worker looks at: each begins at others, the last sees them all."""
 
 
 class Claim(NamedTuple):
@@ -95,6 +97,7 @@ class Claimer:
         self._owners = Owners(state, reader, claims, watch, own_name, record)
         self._idle_since: float | None = None
         self._num_misses = 0
+        self._max_misses = _MISSES_BEFORE_REFRESH
         self._unapplied: list[Brief] = []
 
     def claim(self, order: Callable[[], list[str]]) -> Iterator[Claim]:
@@ -122,15 +125,24 @@ class Claimer:
                     self._idle_since = None
                     yield claim
                 left.append(block)
-            self.refresh()
+            if num_claimed or self._idle_since is None:
+                self.refresh()
             blocks = [block for block in left if self._pending(block)] or order()
             if blocks and not num_claimed and not self._wait(blocks):
                 return
 
-    def refresh(self) -> None:
-        """Read what other workers have written. Raises OSError."""
+    def refresh(self, workers: Collection[str] | None = None) -> None:
+        """Read what other workers have written.
+
+        Args:
+            workers: only these, and who is new; None for all.
+
+        Raises:
+            OSError: a journal cannot be read.
+        """
         # Kept until they are applied: nothing that is read may be lost when something fails.
-        self._unapplied += [event for name, event in self._reader.read() if name != self._own_name]
+        told = self._reader.read(workers)
+        self._unapplied += [event for name, event in told if name != self._own_name]
         self.apply(self._unapplied)
         self._unapplied = []
 
@@ -175,7 +187,7 @@ class Claimer:
         if not pending or time.monotonic() < self._not_before.get(block, 0.0):
             return None
         attempt = self._state.next_attempt(block)
-        if self._owners.is_known(block, attempt):
+        if self._owners.is_taken(block, attempt):
             return None
         try:
             is_taken = self._claims.take(block, attempt)
@@ -189,10 +201,9 @@ class Claimer:
             attempt = self._state.next_attempt(block)
             is_taken = self._claims.take(block, attempt)
         if not is_taken:
-            self._num_misses += 1
-            if self._num_misses % _MISSES_BEFORE_REFRESH == 0:
-                self.refresh()
+            self._miss(block, attempt)
             return None
+        self._max_misses = _MISSES_BEFORE_REFRESH
         if attempt > 1:
             # Of the attempt before, its end may have been read earlier than what it finished.
             self.refresh()
@@ -201,12 +212,22 @@ class Claimer:
         first = (attempt - 1) % max(len(pending), 1)
         return Claim(block, attempt, pending[first:] + pending[:first]) if pending else None
 
+    def _miss(self, block: str, attempt: int) -> None:
+        """Somebody else has it: see what else they have done, ever more rarely."""
+        self._owners.note_taken(block, attempt)
+        self._num_misses += 1
+        if self._num_misses >= self._max_misses:
+            self._num_misses = 0
+            self._max_misses *= 2
+            self.refresh()
+
     def _wait(self, blocks: list[str]) -> bool:
         """Look at what holds blocks up, and take over; False once there is nothing to wait for."""
         now = time.monotonic()
         self._idle_since = self._idle_since or now
-        delayed = [block for block in blocks if now < self._not_before.get(block, 0.0)]
-        looks = {block: self._owners.look(block) for block in blocks if block not in delayed}
+        delayed = {block for block in blocks if now < self._not_before.get(block, 0.0)}
+        watched = [block for block in blocks if block not in delayed][:MAX_WATCHED]
+        looks = {block: self._owners.look(block) for block in watched}
         views = set(looks.values())
         stale = [block for block, view in looks.items() if view == "stale"]
         if "free" in views:
@@ -226,5 +247,5 @@ class Claimer:
         until = now + pause_s
         while time.monotonic() < until and not self._should_stop():
             time.sleep(min(0.1, pause_s))
-        self.refresh()
+        self.refresh(self._owners.names(watched))
         return True

@@ -51,14 +51,25 @@ class Owners:
         self._own_name = own_name
         self._record = record
         self._known: dict[tuple[str, int], Identity] = {}
+        self._taken: set[tuple[str, int]] = set()
 
-    def is_known(self, block: str, attempt: int) -> bool:
+    def is_taken(self, block: str, attempt: int) -> bool:
         """Tell whether an attempt was seen to be another worker's. Raises nothing."""
-        return (block, attempt) in self._known
+        return (block, attempt) in self._taken
+
+    def note_taken(self, block: str, attempt: int) -> None:
+        """Remember that an attempt is another worker's. Raises nothing."""
+        self._taken.add((block, attempt))
 
     def forget(self) -> None:
         """Know no owner any more, since claims are made in another folder now. Raises nothing."""
         self._known.clear()
+        self._taken.clear()
+
+    def names(self, blocks: Iterable[str]) -> set[str]:
+        """Names of the owners that are known of some blocks' next attempts. Raises nothing."""
+        keys = [(block, self._state.next_attempt(block)) for block in blocks]
+        return {self._known[key].name for key in keys if key in self._known}
 
     def look(self, block: str) -> Literal["free", "beating", "unknown", "stale"]:
         """Look at what holds a block up.
@@ -72,8 +83,10 @@ class Owners:
         Raises:
             OSError: the run directory fails.
         """
-        owner = self._owner(block, self._state.next_attempt(block))
+        attempt = self._state.next_attempt(block)
+        owner = self._owner(block, attempt)
         if owner is None or owner.name == self._own_name:
+            self._taken.discard((block, attempt))
             return "free"
         return self._watch.check(owner)
 
@@ -150,4 +163,5 @@ class Owners:
         if owner.name != self._own_name:
             # Not one of one's own: it was taken by a call that was reported to have failed.
             self._known[block, attempt] = owner
+            self._taken.add((block, attempt))
         return owner

@@ -44,9 +44,9 @@ class Peer:
             self.state, self, self.claims, self.watch, WAITS, name, self.record, lambda: False
         )
 
-    def read(self):
+    def read(self, workers=None):
         self.num_reads += 1
-        return self.reader.read()
+        return self.reader.read(workers)
 
     def expect(self, worker):
         self.reader.expect(worker)
@@ -201,3 +201,29 @@ def test_waiting_for_a_live_successors_line_does_not_spin(run, config):
     three.watch.check = lambda owner: "stale" if owner.name == "one" else "beating"
     assert three.claim() is None
     assert three.num_reads < 10
+
+
+def test_a_worker_at_the_end_of_a_large_run_asks_little(tmp_path, monkeypatch):
+    write_inputs(tmp_path, **{f"s{n:03d}": "x" for n in range(300)})
+    config = toy_config(tmp_path)
+    run, _ = prepare(config)
+    busy = [Peer(run, config, f"w{n:03d}") for n in range(300)]
+    for number, peer in enumerate(busy):
+        assert peer.claims.take(str(number), 1)
+    last = Peer(run, config, "last")
+    last.watch.check = lambda owner: last.watch.asked.append(owner.name) or "unknown"
+    calls, opened, rounds = [], [], 5
+    real_link, real_open = os.link, JournalReader._new_data
+    monkeypatch.setattr(os, "link", lambda *args: calls.append("link") or real_link(*args))
+    monkeypatch.setattr(
+        JournalReader, "_new_data", lambda self, n: opened.append(n) or real_open(self, n)
+    )
+    stop = iter([False] * (300 * rounds))
+    last.claimer._should_stop = lambda: next(stop, True)
+    last.claimer._waits = last.claimer._waits._replace(linger_s=60.0)
+    assert last.claim() is None
+    assert len(calls) == 300  # each block is tried once
+    assert len(set(last.watch.asked)) == 64
+    # All journals were read after 64 and 192 misses and at the end of the first round; then only
+    # those of the owners it looks at.
+    assert len(opened) <= 3 * 301 + rounds * 64
