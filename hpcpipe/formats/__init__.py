@@ -6,6 +6,7 @@ Finding and reading files:
     remote_listing  the part for URLs
     source          bytes at an offset, from a local file, a URL or a gzip-compressed tar
     remote_source   the part for URLs: reading ahead, keeping what was read
+    remote_uploads  unfinished uploads to a store
     remote          what every use of a URL needs: opening, errors, ranges, names without secrets
 
 Tars and samples:

@@ -1,1 +1,18 @@
-"""Starting workers: here, on this machine, as a SLURM array, or by a script to hand over."""
+"""Starting workers: here, on this machine, as a SLURM array, or by a script to hand over.
+
+A run:
+    start, pending          from a config to started workers, and what the user is told
+    prepare, place          finding the run that a command means, or making it
+    space, quota            is there room for what it will write
+    here, local, slurm, script      one file a way of starting workers
+
+SLURM:
+    parameters, arrays      what sbatch is told; how many arrays of which sizes
+    squeue, not_started     what the queue says; workers that never began
+    exclude                 nodes that are left out
+    task, job               what runs in a worker's process; the job it is, and its requeue
+
+Pipelines:
+    pipeline, pipeline_slurm        all steps in turn here, or all at once on SLURM
+    step_jobs, step_task            a step's plan job and array; what runs in them
+"""

@@ -13,3 +13,17 @@ def test_every_test_that_a_page_names_is_there(page):
     named = re.findall(r"`(tests/[\w/.]+)`", (ROOT / page).read_text())
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("package", ["manifest", "runtime", "launch", "compose", "formats"])
+def test_the_map_of_a_package_names_every_module_and_no_other(package):
+    folder = ROOT / "hpcpipe" / package
+    lines = (folder / "__init__.py").read_text().splitlines()
+    named = {
+        name
+        for line in lines
+        if (columns := re.match(r"    ([\w, ]+?)(?:  |$)", line))
+        for name in columns[1].split(", ")
+    }
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert named == modules
