@@ -93,7 +93,8 @@ class Health:
         bad = find_bad_nodes(self._state, workers, self._limit)
         if not any(node.name == own for node in bad):
             num_done = sum(v.beat.used.num_done for v in workers if node_of(v.identity) == own)
-            self._is_suspect = num_failed_by_node(self._state)[own] > num_done
+            others = any(v.state == "running" and node_of(v.identity) != own for v in workers)
+            self._is_suspect = others and num_failed_by_node(self._state)[own] > num_done
             return True
         self._flag.stop(f"bad node {', '.join(map(str, bad))} (launcher.exclude_bad_nodes)")
         if self._deadline.job is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import Cluster
+from tests.slurm.config import user_name
 from tests.slurm.user import User
 
 
@@ -47,6 +48,7 @@ def short_folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def plain_user(slurm: Cluster, tmp_path: Path) -> User:
-    """Somebody on the cluster with accounting, in an empty folder."""
-    return User(slurm, tmp_path)
+def plain_user(slurm: Cluster, tmp_path: Path) -> Iterator[User]:
+    """Somebody on the cluster with accounting, in an empty folder, who leaves nothing queued."""
+    yield User(slurm, tmp_path)
+    slurm.scancel("--user", user_name())

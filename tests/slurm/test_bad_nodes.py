@@ -17,9 +17,9 @@ def command(plain_user: User) -> tuple[str, ...]:
     """A run of 60 shards of which each has one try; four workers a node."""
     write_inputs(plain_user.folder, **{f"s{n:02d}": "slow 0.1" for n in range(60)})
     return (
-        "stage=spoilt", f"stage.input={plain_user.folder}/in", *SMALL, "run.max_attempts=1",
-        "launcher.exclude_bad_nodes=3", "launcher.array_size=8", "run.backoff_s=2", "wait=true",
-        "-m",
+        "stage=spoilt", f"stage.input={plain_user.folder}/in", *SMALL, "resources.cpus=2",
+        "run.max_attempts=1", "run.backoff_s=2", "launcher.exclude_bad_nodes=3",
+        "launcher.array_size=8", "wait=true", "-m",
     )  # fmt: skip
 
 
@@ -57,8 +57,8 @@ def test_where_all_nodes_fail_alike_none_is_left_out(plain_user, command):
 def test_pending_tasks_are_sent_elsewhere_too(plain_user, command):
     (plain_user.folder / "bad-nodes").write_text("g1")
     write_inputs(plain_user.folder, **{f"s{n:02d}": "slow 2" for n in range(60)})
-    # Nine do not fit on one of the nodes, and three wait.
-    more = ("launcher.max_parallel=9", "launcher.array_size=12", "wait=false")
+    # Five do not fit on one of the nodes, and seven wait.
+    more = ("launcher.max_parallel=5", "launcher.array_size=12", "wait=false")
     path = run_dir(plain_user, plain_user.ok(*command, *more))
     array = RunDir(path).read_launch(1).array_job
     wait_until(lambda: "ExcNodeList=g1" in plain_user.cluster.scontrol("show", "job", array))

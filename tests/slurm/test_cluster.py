@@ -16,8 +16,9 @@ pytestmark = pytest.mark.slurm
 
 
 def test_array_runs_on_both_nodes(slurm, tmp_path):
-    script = 'echo "$SLURMD_NODENAME $SLURM_ARRAY_TASK_ID"; sleep 0.5'
-    job = slurm.sbatch("--array=0-9", f"--output={tmp_path}/%a.out", f"--wrap={script}")
+    script = 'echo "$SLURMD_NODENAME $SLURM_ARRAY_TASK_ID"; until [ -e 9.out ]; do sleep 0.1; done'
+    own = (f"--chdir={tmp_path}", f"--output={tmp_path}/%a.out", f"--wrap={script}")
+    job = slurm.sbatch("--array=0-9", *own)
     states = slurm.wait_for(job)
     assert states == {f"{job}_{index}": "COMPLETED" for index in range(10)}
     lines = sorted(path.read_text().split() for path in tmp_path.glob("*.out"))
@@ -48,8 +49,8 @@ def test_array_size_limit(slurm_no_accounting):
 
 def test_each_gpu_task_sees_a_gpu_of_its_own(slurm, tmp_path):
     job = slurm.sbatch(
-        *("--array=0-3", "--gres=gpu:1", f"--output={tmp_path}/%a.out"),
-        "--wrap=echo $CUDA_VISIBLE_DEVICES; sleep 1.5",
+        *("--array=0-3", "--gres=gpu:1", f"--chdir={tmp_path}", f"--output={tmp_path}/%a.out"),
+        "--wrap=echo $CUDA_VISIBLE_DEVICES; until [ -e 3.out ]; do sleep 0.1; done",
     )
     slurm.wait_for(job)
     assert sorted(path.read_text().strip() for path in tmp_path.iterdir()) == ["0", "1", "2", "3"]

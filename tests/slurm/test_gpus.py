@@ -19,8 +19,8 @@ WHOLE_NODE = ("launcher.slurm.tasks_per_node=4", "launcher.array_size=4")
 
 @pytest.fixture
 def user(plain_user: User) -> User:
-    """A user with shards that are slow enough for four workers to get one each."""
-    write_inputs(plain_user.folder, **{f"s{n}": "slow 2" for n in range(4)})
+    """A user with shards of which four workers get one each."""
+    write_inputs(plain_user.folder, **{f"s{n}": "meet 4" for n in range(4)})
     return plain_user
 
 
@@ -30,7 +30,7 @@ def launch(user: User, *args: str) -> Path:
 
 def devices(path: Path) -> list[str]:
     """What the workers said that they were given, shard by shard."""
-    return sorted(p.read_text().removesuffix(" SLOW 2") for p in path.glob("out/*.out"))
+    return sorted(p.read_text().removesuffix(" MEET 4") for p in path.glob("out/*.out"))
 
 
 def given(path: Path) -> list[tuple[float, float]]:

@@ -21,24 +21,25 @@ from tests.toys.runs import events_of, parts_left, write_inputs
 
 pytestmark = pytest.mark.slurm
 
-SHARDS = {f"s{n:02d}": "slow 1.5" for n in range(16)}
+NAMES = [f"s{n:02d}" for n in range(16)]
 SETTINGS = ("LD_PRELOAD", "FAULTS_RULES", "FAULTS_LOG")
 LEASE_S = 4
 QUICK = ("run.heartbeat_s=0.5", f"run.lease_s={LEASE_S}", "run.linger_s=30", "run.backoff_s=1")
 
 
 class Scene:
-    """A run of toy shards with workers on both nodes."""
+    """A run of toy shards with workers on both nodes, of which no more than four fit on one."""
 
-    def __init__(self, user: User, faults: Faults, shards: dict[str, str], *args: str) -> None:
-        """Submit it."""
-        self.user, self.shards = user, shards
-        write_inputs(user.folder, **shards)
+    def __init__(self, user: User, faults: Faults, *args: str, **texts: str) -> None:
+        """Submit it. Shards without a text are at hand until the gate is opened."""
+        self.user, self.gate = user, user.folder / "gate"
+        self.shards = {name: f"gate {self.gate}" for name in NAMES} | texts
+        write_inputs(user.folder, **self.shards)
         env = faults.env()
         own = " ".join(f"{name}={env[name]}" for name in SETTINGS)
         setup = f"export {own} FAULTS_WHO=$SLURMD_NODENAME FAULTS_MACHINE=$SLURMD_NODENAME"
         self.command = (
-            "stage=toy", f"stage.input={user.folder}/in", *SMALL, *QUICK,
+            "stage=toy", f"stage.input={user.folder}/in", *SMALL, *QUICK, "resources.cpus=2",
             f"site.setup=['{setup}']", *args, "-m",
         )  # fmt: skip
         self.path = run_dir(user, user.ok(*self.command))
@@ -96,11 +97,13 @@ def user(plain_user: User) -> Iterator[User]:
 
 
 def test_a_node_is_gone(user, faults):
-    scene = Scene(user, faults, SHARDS, "launcher.array_size=10")
-    wait_until(lambda: scene.are_at_work(2))
+    scene = Scene(user, faults, "launcher.array_size=8")
+    wait_until(lambda: scene.are_at_work(4))
     gone = scene.workers("g1")
     user.cluster.kill_node("g1", [worker.identity.pid for worker in gone])
     at_hand = scene.claimed_by(*gone)
+    assert len(at_hand) == 4
+    scene.gate.touch()
     wait_until(lambda: set(scene.lost()) >= set(at_hand))
     status = scene.status()
     assert status["g1", "silent"] == len(gone)
@@ -113,23 +116,17 @@ def test_a_node_is_gone(user, faults):
     assert {shard for shard, attempt in attempts.items() if attempt == 2} == set(at_hand)
 
 
-def stop_one(scene: Scene, node: str) -> tuple[WorkerView, list[str]]:
-    """Stop a worker of a node; gives it and the shard that it is at."""
-    while True:
-        for worker in scene.workers(node):
-            os.kill(worker.identity.pid, signal.SIGSTOP)
-            if at_hand := scene.claimed_by(worker):
-                return worker, at_hand
-            os.kill(worker.identity.pid, signal.SIGCONT)  # it is between two shards
-
-
 def test_a_worker_stands_still_past_its_lease_among_clocks_an_hour_apart(user, faults):
     faults.set(Fault("clock", what="shift", seconds=3600, who="n1"))
-    scene = Scene(user, faults, SHARDS, "launcher.array_size=10")
-    wait_until(lambda: scene.are_at_work(2))
+    scene = Scene(user, faults, "launcher.array_size=8")
+    wait_until(lambda: scene.are_at_work(4))
     running = scene.status()
     assert running["n1", "silent"] == running["g1", "silent"] == 0
-    still, at_hand = stop_one(scene, "g1")
+    still = scene.workers("g1")[0]
+    os.kill(still.identity.pid, signal.SIGSTOP)
+    at_hand = scene.claimed_by(still)
+    assert len(at_hand) == 1
+    scene.gate.touch()
     wait_until(lambda: set(scene.lost()) >= set(at_hand))
     assert scene.status()["g1", "silent"] == 1
     os.kill(still.identity.pid, signal.SIGCONT)
@@ -140,8 +137,8 @@ def test_a_worker_stands_still_past_its_lease_among_clocks_an_hour_apart(user, f
 
 
 def test_a_shard_that_kills_its_workers_is_quarantined_with_the_nodes_named(user, faults):
-    shards = {"killer": "kill 99", **{name: "slow 0.5" for name in list(SHARDS)[:6]}}
-    scene = Scene(user, faults, shards, "launcher.array_size=6", "run.max_lost=2")
+    more = ("launcher.array_size=8", "run.max_lost=2")
+    scene = Scene(user, faults, *more, **dict.fromkeys(NAMES, "one"), killer="kill 99")
     codes = []
     while codes[-1:] != [3]:
         # A worker for one shard alone: none is left to try it again.

@@ -22,7 +22,7 @@ from hpcpipe.stage import (
     WorkerContext,
 )
 
-NUMBERED = ("flaky", "hang", "kill", "slow", "wait")
+NUMBERED = ("flaky", "hang", "kill", "meet", "slow", "wait")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,8 @@ class Toy(Stage):
 
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
     its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends and ``wait`` ends
-    when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file;
-    ``stop`` says that it was stopped;
+    when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file and
+    ``meet N`` until N shards that meet are at hand; ``stop`` says that it was stopped;
     ``steps N S`` takes N times S seconds, saves its progress and goes on from
     it; ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
     """
@@ -74,6 +74,11 @@ class Toy(Stage):
                 time.sleep(number)
             case "stop":
                 raise ShardStopped
+            case "meet":
+                here = Path(shard.inputs[0].path).with_suffix(".here")
+                here.touch()
+                while len(list(here.parent.glob("*.here"))) < number:
+                    time.sleep(0.05)
             case "gate":
                 while not Path(rest[0]).exists():
                     time.sleep(0.05)
