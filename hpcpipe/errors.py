@@ -19,6 +19,7 @@ come as the ``OSError`` they are, `is_environment_error` tells them apart.
 """
 
 import errno
+from collections.abc import Iterator
 
 ENVIRONMENT_ERRNOS = frozenset(
     {
@@ -111,6 +112,25 @@ def is_environment_error(error: BaseException) -> bool:
     Raises:
         Nothing.
     """
+    return any(
+        isinstance(one, MemoryError | OutageError)
+        or (isinstance(one, OSError) and one.errno in ENVIRONMENT_ERRNOS)
+        for one in causes(error)
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Walk through an exception and what it came from.
+
+    Args:
+        error: any exception.
+
+    Yields:
+        It, its causes and contexts, and what groups among them hold, each once.
+
+    Raises:
+        Nothing.
+    """
     seen: set[int] = set()
     to_see: list[BaseException | None] = [error]
     while to_see:
@@ -118,14 +138,10 @@ def is_environment_error(error: BaseException) -> bool:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(one, MemoryError | OutageError):
-            return True
-        if isinstance(one, OSError) and one.errno in ENVIRONMENT_ERRNOS:
-            return True
+        yield one
         to_see.append(one.__cause__ or one.__context__)
         if isinstance(one, BaseExceptionGroup):
             to_see.extend(one.exceptions)
-    return False
 
 
 def naming(error: OSError, path: object) -> OSError:

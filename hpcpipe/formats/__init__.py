@@ -7,7 +7,8 @@ Finding and reading files:
     source          bytes at an offset, from a local file, a URL or a gzip-compressed tar
     remote_source   the part for URLs: reading ahead, keeping what was read
     remote_uploads  unfinished uploads to a store
-    remote          what every use of a URL needs: opening, errors, ranges, names without secrets
+    remote          what every use of a URL needs: opening, names without secrets, versions
+    remote_errors   whether an object is at fault, or its store
 
 Tars and samples:
     tar             members of a tar, read from its headers

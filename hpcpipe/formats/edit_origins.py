@@ -13,7 +13,8 @@ from typing import Protocol
 import msgspec
 
 from hpcpipe.errors import BadInputError
-from hpcpipe.formats.remote import display, filesystem, remote_errors
+from hpcpipe.formats.remote import display, filesystem
+from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.formats.source import open_source
 from hpcpipe.formats.tar import scan
 
@@ -228,7 +229,8 @@ def open_origin(path: str, scratch: Path | None) -> Origin:
 
     Raises:
         BadInputError: it is gone, may not be read, or has a file name that cannot be used.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         OSError: reading or copying failed.
     """
     is_tar = path.endswith(".tar")

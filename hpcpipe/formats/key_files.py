@@ -17,7 +17,8 @@ import numpy as np
 from hpcpipe.errors import PlanError, ShardError
 from hpcpipe.formats.ids import CHUNK_NUM, ID_DTYPE, Array
 from hpcpipe.formats.json_keys import JsonKeysError, iter_json_keys
-from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
+from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.formats.remote_errors import remote_errors
 
 BATCH_NUM = 1 << 16
 _PAIR_KINDS = {("u", 8), ("i", 8)}

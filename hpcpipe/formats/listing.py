@@ -12,7 +12,8 @@ from typing import Any
 
 from hpcpipe.errors import BadInputError, PlanError
 from hpcpipe.formats.local_listing import braces, files_in, glob_files, has_magic
-from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
+from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.formats.remote_listing import list_remote, remote_input
 from hpcpipe.stage import Input
 
@@ -69,7 +70,8 @@ def stat_input(path: str) -> Input:
 
     Raises:
         BadInputError: it does not exist or may not be read.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         OSError: the local filesystem failed.
     """
     if is_remote(path):

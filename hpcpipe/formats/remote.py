@@ -1,25 +1,14 @@
-"""What every use of an fsspec URL (``s3://``, ``https://``, ...) needs: opening, errors, ranges.
+"""What every use of an fsspec URL (``s3://``, ``https://``, ...) needs: opening, names, versions.
 
 Messages never carry a URL's credentials or query.
 """
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from hpcpipe.errors import (
-    BadInputError,
-    ConfigError,
-    HpcPipeError,
-    TransientShardError,
-    missing_extra,
-)
+from hpcpipe.errors import ConfigError, missing_extra
 
-CONCURRENT_RANGES = 32
-
-_SECRET_PARTS = re.compile(r"(?<=://)[^/@\s]*@|(?<=[^\s])\?[^\s'\"]*=[^\s'\"]*")
 _EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3")}
 
 
@@ -102,56 +91,3 @@ def version_of(info: dict[str, Any]) -> str:
         if value:
             return str(value).strip('"')
     return ""
-
-
-@contextlib.contextmanager
-def remote_errors(path: str) -> Iterator[None]:
-    """Turn a store's errors into ours.
-
-    Args:
-        path: URL named in the message.
-
-    Raises:
-        BadInputError: the object does not exist or may not be read.
-        TransientShardError: any other failure of the store or the network.
-    """
-    where = display(path)
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise BadInputError(f"{where} does not exist") from error
-    except PermissionError as error:
-        raise BadInputError(f"{where} may not be read: {error.strerror or error}") from error
-    except HpcPipeError:
-        raise
-    except Exception as error:  # every store's client has exceptions of its own
-        reason = f"{type(error).__name__}: {_SECRET_PARTS.sub('', str(error))}"
-        raise TransientShardError(f"{where} could not be read: {reason}") from error
-
-
-def read_many(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
-    """Read byte ranges of many objects at once.
-
-    Args:
-        ranges: (URL, offset, number of bytes) of each, all of one kind of store.
-
-    Returns:
-        Their bytes, in order.
-
-    Raises:
-        BadInputError: an object is gone or ends before a range does.
-        TransientShardError: the store failed.
-    """
-    if not ranges:
-        return []
-    fs, _ = filesystem(ranges[0][0])
-    names = [fs._strip_protocol(url) for url, _, _ in ranges]
-    starts = [offset for _, offset, _ in ranges]
-    ends = [offset + num_bytes for _, offset, num_bytes in ranges]
-    options = {"batch_size": CONCURRENT_RANGES} if fs.async_impl else {}
-    with remote_errors(ranges[0][0]):
-        parts: list[bytes] = fs.cat_ranges(names, starts, ends, on_error="raise", **options)
-    for (url, offset, num_bytes), part in zip(ranges, parts, strict=True):
-        if len(part) != num_bytes:
-            raise BadInputError(f"{display(url)} ends inside the {num_bytes} bytes at {offset}")
-    return parts

@@ -7,7 +7,8 @@ from typing import Any
 
 from hpcpipe.errors import BadInputError, HpcPipeError, PlanError
 from hpcpipe.formats.local_listing import braces, has_magic
-from hpcpipe.formats.remote import display, filesystem, remote_errors, version_of
+from hpcpipe.formats.remote import display, filesystem, version_of
+from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.stage import Input
 
 _MAX_LOOKS = 3

@@ -8,11 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from hpcpipe.errors import BadInputError
-from hpcpipe.formats.remote import display, filesystem, read_many, remote_errors
+from hpcpipe.formats.remote import display, filesystem
+from hpcpipe.formats.remote_errors import remote_errors
 
 if TYPE_CHECKING:
     from hpcpipe.formats.source import Source
 
+CONCURRENT_RANGES = 32
 READ_AHEAD_BYTES = 8 << 20
 JUMP_BYTES = 256 << 10
 BLOCK_BYTES = 4 << 20
@@ -39,7 +41,8 @@ class RemoteSource:
 
         Raises:
             BadInputError: it does not exist, may not be read, or its size is unknown.
-            TransientShardError: the store did not answer.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
         """
         self.path = url
         self._fs, self._name = filesystem(url)
@@ -67,7 +70,8 @@ class RemoteSource:
 
         Raises:
             BadInputError: the object is gone or may not be read.
-            TransientShardError: the store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
         """
         end = min(offset + num_bytes, self.size_bytes)
         if end <= offset:
@@ -94,7 +98,8 @@ class RemoteSource:
 
         Raises:
             BadInputError: the object is gone or ends before a range does.
-            TransientShardError: the store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
         """
         self.count_read(sum(num_bytes for _, num_bytes in ranges))
         return read_many([(self.path, offset, num_bytes) for offset, num_bytes in ranges])
@@ -184,7 +189,8 @@ class KeepBehind:
 
         Raises:
             BadInputError: the object is gone or may not be read.
-            TransientShardError: the store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
         """
         end = min(offset + num_bytes, self.size_bytes)
         parts = []
@@ -218,3 +224,32 @@ class KeepBehind:
             block = self._source.read_at(number * BLOCK_BYTES, BLOCK_BYTES)
             self._blocks[number] = block
         return block
+
+
+def read_many(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """Read byte ranges of many objects at once.
+
+    Args:
+        ranges: (URL, offset, number of bytes) of each, all of one kind of store.
+
+    Returns:
+        Their bytes, in order.
+
+    Raises:
+        BadInputError: an object is gone or ends before a range does.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
+    """
+    if not ranges:
+        return []
+    fs, _ = filesystem(ranges[0][0])
+    names = [fs._strip_protocol(url) for url, _, _ in ranges]
+    starts = [offset for _, offset, _ in ranges]
+    ends = [offset + num_bytes for _, offset, num_bytes in ranges]
+    options = {"batch_size": CONCURRENT_RANGES} if fs.async_impl else {}
+    with remote_errors(ranges[0][0]):
+        parts: list[bytes] = fs.cat_ranges(names, starts, ends, on_error="raise", **options)
+    for (url, offset, num_bytes), part in zip(ranges, parts, strict=True):
+        if len(part) != num_bytes:
+            raise BadInputError(f"{display(url)} ends inside the {num_bytes} bytes at {offset}")
+    return parts

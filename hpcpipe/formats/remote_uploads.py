@@ -5,7 +5,8 @@ They are in no listing of the bucket, and are paid for until somebody aborts the
 
 from typing import NamedTuple
 
-from hpcpipe.formats.remote import filesystem, remote_errors
+from hpcpipe.formats.remote import filesystem
+from hpcpipe.formats.remote_errors import remote_errors
 
 
 class Upload(NamedTuple):
@@ -33,7 +34,8 @@ def begun_uploads(folder: str) -> list[Upload]:
 
     Raises:
         BadInputError: the bucket does not exist or may not be listed.
-        TransientShardError: the store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
     """
     fs, key = filesystem(folder)
     if not hasattr(fs, "call_s3"):
@@ -61,7 +63,8 @@ def abort_upload(upload: Upload) -> None:
 
     Raises:
         BadInputError: it is gone already, or may not be aborted.
-        TransientShardError: the store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
     """
     fs, key = filesystem(upload.url)
     bucket, _, name = key.partition("/")

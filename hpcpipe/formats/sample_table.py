@@ -143,7 +143,8 @@ def read_table(path: str) -> Iterator[dict[str, Array]]:
 
     Raises:
         BadInputError: it is missing or damaged.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         OSError: reading failed.
     """
     import pyarrow as pa

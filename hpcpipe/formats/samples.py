@@ -195,7 +195,8 @@ def read_json(source: Source, member: Member) -> bytes:
 
     Raises:
         BadInputError: it is too large to be the json of a sample.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         OSError: reading failed.
     """
     if member.size > MAX_JSON_BYTES:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from hpcpipe.errors import BadInputError, naming
-from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors
+from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.formats.remote_source import RemoteSource
 
 GZIP_SUFFIXES = (".tar.gz", ".tgz")
@@ -51,7 +52,8 @@ class Source(Protocol):
 
         Raises:
             BadInputError: the file is gone or may not be read.
-            TransientShardError: a remote store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
             OSError: a local read failed.
         """
 
@@ -60,7 +62,8 @@ class Source(Protocol):
 
         Raises:
             BadInputError: a range is not wholly inside the file, or as for `read_at`.
-            TransientShardError: a remote store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
             OSError: a local read failed.
         """
 
@@ -182,7 +185,8 @@ def open_source(path: str, scratch: Path | None = None) -> Source:
     Raises:
         BadInputError: it does not exist, may not be read, is no file, or is a broken or
             abnormally large gzip.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         SetupError: the package for this kind of URL is not installed.
         ConfigError: the URL's scheme is unknown.
         OSError: reading failed, or scratch is full.

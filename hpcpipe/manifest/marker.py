@@ -6,6 +6,7 @@ import msgspec
 
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.formats.remote_errors import outages
 from hpcpipe.manifest.files import publish_new, replace
 
 FOLDER = ".hpcpipe"
@@ -58,6 +59,7 @@ def read_marker(output: str, stage: str) -> Marker | None:
         The marker; None where there is none.
 
     Raises:
+        OutageError: its store is down.
         OSError: it cannot be read.
         RunMismatchError: it is damaged.
     """
@@ -65,7 +67,8 @@ def read_marker(output: str, stage: str) -> Marker | None:
     try:
         if is_remote(name):
             fs, key = filesystem(name)
-            data = fs.cat_file(key)
+            with outages(name):
+                data = fs.cat_file(key)
         else:
             data = Path(name).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -112,15 +115,17 @@ def write_marker(output: str, marker: Marker, *, overwrite: bool) -> bool:
         False where there is one already and it was left alone.
 
     Raises:
+        OutageError: its store is down.
         OSError: it cannot be written.
     """
     name, data = _name(output, marker.stage), msgspec.json.encode(marker) + b"\n"
     if is_remote(name):
         fs, key = filesystem(name)
-        fs.invalidate_cache()
-        if not overwrite and fs.exists(key):
-            return False
-        fs.pipe_file(key, data)
+        with outages(name):
+            fs.invalidate_cache()
+            if not overwrite and fs.exists(key):
+                return False
+            fs.pipe_file(key, data)
         return True
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)

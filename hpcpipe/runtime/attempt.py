@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from hpcpipe.errors import BadInputError, OutageError, SetupError, is_environment_error
+from hpcpipe.errors import BadInputError, OutageError, SetupError, ShardError, is_environment_error
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime.context import ShardContext
@@ -99,7 +99,7 @@ def process_shard(stage: Stage, plan: Plan, index: int, ctx: ShardContext, state
 
     Raises:
         BadInputError: an input is missing, changed since planning, or at fault.
-        OutageError: the inputs' filesystem is gone.
+        OutageError: the inputs' filesystem or store is gone.
         Exception: whatever the stage raises.
     """
     try:
@@ -111,7 +111,7 @@ def process_shard(stage: Stage, plan: Plan, index: int, ctx: ShardContext, state
             _check_inputs(plan.shard(index))
         ctx.planned = plan.shard(index)
         stage.process(ctx.planned, ctx, state)
-    except (BadInputError, OSError) as error:
+    except (ShardError, OSError) as error:
         gone = "" if is_environment_error(error) else gone_filesystem(plan, index)
         if gone:
             raise OutageError(gone) from error

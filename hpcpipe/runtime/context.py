@@ -204,6 +204,7 @@ class ShardContext:
             The records for the manifest.
 
         Raises:
+            OutageError: the output folder is gone, or its store is down.
             OSError: an output cannot be made durable or be renamed.
             TransientShardError: a remote output did not arrive whole.
         """

@@ -10,6 +10,7 @@ from hpcpipe.config.convert import build
 from hpcpipe.config.stored import load_section
 from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import filesystem, is_remote
+from hpcpipe.formats.remote_errors import outages
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
 from hpcpipe.runtime.access import owner_of
@@ -96,8 +97,9 @@ def _local_owners(path: Path) -> dict[str, Path]:
 
 def _remote_owners(url: str) -> dict[str, Path]:
     fs, key = filesystem(url)
-    fs.invalidate_cache()
-    stages = [found.rpartition("/")[2][:-5] for found in fs.glob(f"{key}/{FOLDER}/*.json")]
+    with outages(url):
+        fs.invalidate_cache()
+        stages = [found.rpartition("/")[2][:-5] for found in fs.glob(f"{key}/{FOLDER}/*.json")]
     markers = filter(None, (read_marker(url, stage) for stage in stages))
     return {marker.stage: marker.run_path(url) for marker in markers}
 

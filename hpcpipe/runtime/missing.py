@@ -1,11 +1,13 @@
-"""Telling an input that is gone from a filesystem that is gone."""
+"""Telling an input that is gone from a filesystem or store that is gone."""
 
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from hpcpipe.formats.remote import is_remote
+from hpcpipe.errors import HpcPipeError
+from hpcpipe.formats.listing import stat_input
+from hpcpipe.formats.remote import display, is_remote
 from hpcpipe.manifest.plan import Plan
 
 NUM_LOOKED_AT = 16
@@ -15,7 +17,8 @@ def gone_filesystem(plan: Plan, index: int) -> str:
     """Say that a shard's inputs are missing for no fault of theirs, after it failed.
 
     An input that is missing is at fault where other inputs beside it are there. Where none of
-    those that are looked at is there, or its folder is gone or empty, its filesystem is.
+    those that are looked at is there, or its folder is gone or empty, its filesystem is; or, of
+    an object, its store, or whoever may read there.
 
     Args:
         plan: the plan.
@@ -27,12 +30,36 @@ def gone_filesystem(plan: Plan, index: int) -> str:
     Raises:
         Nothing.
     """
-    own = [item.path for item in plan.shard(index).inputs if not is_remote(item.path)]
-    missing = next((path for path in own if not _can_be_read(path)), None)
+    own = [item.path for item in plan.shard(index).inputs]
+    # Of objects, where a look costs a request, the first few tell as much.
+    looked_at = [path for n, path in enumerate(own) if n < NUM_LOOKED_AT or not is_remote(path)]
+    missing = next((path for path in looked_at if not _can_be_read(path)), None)
     if missing is None:
         return ""
+    return _gone_store(missing, plan, index) if is_remote(missing) else _gone(missing, plan, index)
+
+
+def _gone_store(missing: str, plan: Plan, index: int) -> str:
+    others = [path for path in _others(plan, index) if _bucket(path) == _bucket(missing)]
+    if not others or any(map(_can_be_read, others)):
+        return ""
+    return (
+        f"{display(missing)} cannot be read, nor any of {len(others)} other inputs that were "
+        f"looked at: is {display(_bucket(missing))} there, and may you still read from it?"
+    )
+
+
+def _bucket(path: str) -> str:
+    return "/".join(path.split("/", 3)[:3])
+
+
+def _gone(missing: str, plan: Plan, index: int) -> str:
     folder = _nearest_folder(missing)
-    others = [path for path in _others(plan, index) if Path(path).is_relative_to(folder)]
+    others = [
+        path
+        for path in _others(plan, index)
+        if not is_remote(path) and Path(path).is_relative_to(folder)
+    ]
     if any(map(_can_be_read, others)):
         return ""
     if not others and folder == Path(missing).parent and _has_entries(folder):
@@ -46,8 +73,11 @@ def gone_filesystem(plan: Plan, index: int) -> str:
 
 def _can_be_read(path: str) -> bool:
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-    except OSError:
+        if is_remote(path):
+            stat_input(path)
+        else:
+            os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except (OSError, HpcPipeError):
         return False
     return True
 
@@ -70,4 +100,4 @@ def _others(plan: Plan, index: int) -> Iterator[str]:
     step = max(len(plan) // NUM_LOOKED_AT, 1)
     for other in range(0, len(plan), step):
         if other != index:
-            yield from (i.path for i in plan.shard(other).inputs[:1] if not is_remote(i.path))
+            yield from (item.path for item in plan.shard(other).inputs[:1])

@@ -10,8 +10,9 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-from hpcpipe.errors import ConfigError, OutageError, TransientShardError
+from hpcpipe.errors import ConfigError, HpcPipeError, OutageError, TransientShardError
 from hpcpipe.formats.remote import display, filesystem, is_remote
+from hpcpipe.formats.remote_errors import outages, worded_safely
 from hpcpipe.manifest.files import fsync_dir, rename
 from hpcpipe.runtime.staged_file import StagedFile
 
@@ -133,7 +134,8 @@ class OutputFolder:
             fence: raises where the attempt is not ours any more.
 
         Raises:
-            OutageError: the output folder is gone, or may not be written any more.
+            OutageError: the output folder is gone, may not be written any more, or its store is
+                down.
             OSError: a file cannot be made durable or be renamed.
             TransientShardError: a remote file did not arrive whole.
         """
@@ -157,11 +159,16 @@ class OutputFolder:
         url = self.open_path(file.name)
         try:
             fs, key = filesystem(url)
-            fs.put_file(str(file.temp), key)
-            fs.invalidate_cache()
-            size_bytes = fs.info(key)["size"]
+            with outages(url):
+                fs.put_file(str(file.temp), key)
+                fs.invalidate_cache()
+                size_bytes = fs.info(key)["size"]
+        except HpcPipeError:
+            raise
         except Exception as error:
-            reason = f"{display(url)} could not be written: {type(error).__name__}: {error}"
+            reason = f"{display(url)} could not be written: {worded_safely(error)}"
+            if isinstance(error, FileNotFoundError | PermissionError):
+                raise OutageError(f"{reason}. May you write to {display(self.root)}?") from error
             raise TransientShardError(reason) from error
         if size_bytes != file.tell():
             raise TransientShardError(

@@ -11,6 +11,7 @@ from hpcpipe.config.secrets import ADVICE, has_password
 from hpcpipe.errors import PlanError, RunMismatchError
 from hpcpipe.formats.listing import list_location
 from hpcpipe.formats.remote import filesystem, is_remote
+from hpcpipe.formats.remote_errors import outages
 from hpcpipe.runtime.context import artifact_path
 from hpcpipe.runtime.upstream import only_recorded
 from hpcpipe.stage import Input, Shard
@@ -148,9 +149,10 @@ def _overwrites_input(path: str) -> RunMismatchError:
 def _existing_files(root: str) -> set[str]:
     if is_remote(root):
         fs, key = filesystem(root)
-        fs.invalidate_cache()
         prefix = len(key.rstrip("/")) + 1
-        return {path[prefix:] for path in fs.find(key)} if fs.exists(key) else set()
+        with outages(root):
+            fs.invalidate_cache()
+            return {path[prefix:] for path in fs.find(key)} if fs.exists(key) else set()
     found: set[str] = set()
     for folder, _, names in os.walk(root):
         inner = os.path.relpath(folder, root)

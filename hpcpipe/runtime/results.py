@@ -1,14 +1,16 @@
 """What a run has made, read from its journals, and whether it is still there as recorded."""
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple
+from typing import IO, Literal, NamedTuple
 
 from hpcpipe.config import Config, RunOptions
 from hpcpipe.errors import ConfigError
 from hpcpipe.formats.remote import filesystem, is_remote
+from hpcpipe.formats.remote_errors import outages
 from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
@@ -122,6 +124,7 @@ def check_outputs(
         One finding for every output that is not as recorded.
 
     Raises:
+        OutageError: the outputs' store is down.
         OSError: the filesystem fails.
     """
     for result in results:
@@ -147,7 +150,7 @@ def check_outputs_in_threads(
         recorded. A file that cannot be read is a finding.
 
     Raises:
-        HpcPipeError: the output folder cannot be opened at all.
+        HpcPipeError: the output folder cannot be opened at all, or its store is down.
     """
 
     def check(result: ShardResult) -> list[Finding]:
@@ -192,7 +195,8 @@ def _size_bytes(path: str) -> int:
     if not is_remote(path):
         return os.stat(path).st_size
     fs, name = filesystem(path)
-    return int(fs.info(name)["size"])
+    with outages(path):
+        return int(fs.info(name)["size"])
 
 
 def file_checksum(path: str, algorithm: str) -> str:
@@ -207,15 +211,19 @@ def file_checksum(path: str, algorithm: str) -> str:
 
     Raises:
         KeyError: the algorithm is unknown.
+        OutageError: its store is down.
         OSError: the file cannot be read.
     """
     hasher = CHECKSUMS[algorithm]()
-    if is_remote(path):
-        fs, name = filesystem(path)
-        stream = fs.open(name, "rb", block_size=8 * COPY_BYTES)
-    else:
-        stream = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below, with the remote one
-    with stream:
+    with outages(path) if is_remote(path) else contextlib.nullcontext(), _opened(path) as stream:
         while data := stream.read(4 * COPY_BYTES):
             hasher.update(data)
     return f"{algorithm}:{hasher.hexdigest()}"
+
+
+def _opened(path: str) -> IO[bytes]:
+    if not is_remote(path):
+        return open(path, "rb", buffering=0)
+    fs, name = filesystem(path)
+    stream: IO[bytes] = fs.open(name, "rb", block_size=8 * COPY_BYTES)
+    return stream

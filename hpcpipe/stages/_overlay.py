@@ -69,7 +69,8 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | 
 
     Raises:
         BadInputError: the tar or an edit is damaged.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         ShardStopped: the worker was told to stop.
         OSError: reading or writing failed.
     """

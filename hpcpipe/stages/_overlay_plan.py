@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hpcpipe.errors import PlanError
 from hpcpipe.formats.listing import ids_from_paths
-from hpcpipe.formats.remote import display, filesystem, is_remote, remote_errors, version_of
+from hpcpipe.formats.remote import display, filesystem, is_remote, version_of
+from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.stage import Input, PlanContext, Shard
 from hpcpipe.stages._keep import convert_keep
 

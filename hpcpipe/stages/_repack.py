@@ -76,7 +76,8 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, state: State) -> 
 
     Raises:
         BadInputError: a tar is gone, changed or damaged, or two keys are equal.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         ShardStopped: the worker was told to stop.
         OSError: reading or writing failed.
     """

@@ -20,7 +20,8 @@ import numpy as np
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.ids import Array
 from hpcpipe.formats.listing import stat_input
-from hpcpipe.formats.remote import display, is_remote, read_many
+from hpcpipe.formats.remote import display, is_remote
+from hpcpipe.formats.remote_source import read_many
 from hpcpipe.formats.sample_index import Tar
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 
@@ -86,7 +87,8 @@ class TarPool:
 
         Raises:
             BadInputError: it is gone, or not the one that was indexed.
-            TransientShardError: a remote store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
             OSError: opening failed.
         """
         with self._lock:
@@ -125,7 +127,8 @@ class TarPool:
 
         Raises:
             BadInputError: a tar is gone, changed, or too short.
-            TransientShardError: a remote store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
             OSError: reading failed.
         """
         cuts = _cut(rows["length"])

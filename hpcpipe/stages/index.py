@@ -70,7 +70,8 @@ class Index(Stage):
 
         Raises:
             BadInputError: the tar is corrupt, or has equal keys where they are not allowed.
-            TransientShardError: a remote store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
             OSError: reading or writing failed.
         """
         output = ctx.output(f"tars/{shard.id}.parquet")
@@ -120,7 +121,8 @@ def read_uid(source: Source, sample: Sample) -> str | None:
 
     Raises:
         BadInputError: its json is too large.
-        TransientShardError: a remote store failed.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
         OSError: reading failed.
     """
     for member, extension in zip(sample.members, sample.extensions, strict=True):

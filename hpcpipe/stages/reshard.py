@@ -142,7 +142,8 @@ class Reshard(Stage):
 
         Raises:
             BadInputError: the input is damaged.
-            TransientShardError: a remote store failed.
+            OutageError: a remote store is down.
+            TransientShardError: it failed otherwise.
             ShardStopped: the worker was told to stop.
         """
         if self.index is None:
