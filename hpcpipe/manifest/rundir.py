@@ -5,6 +5,7 @@ RUN_DIR/
   config.yaml       the resolved config; environment interpolations stay unresolved
   plan.jsonl        the shards (plan-0002.jsonl ...: added by ``extend=true``)
   sources.json      of a step: digests of what the steps above held when it was planned
+  digest.json       of a run that a step reads: digest of what it made, kept until that changes
   artifacts/        files the plan wrote for the workers
   launches/N.json   what was started, by whom, with which array ids
   claims/xx/B.N     attempt N on block B and, by its content, its owner; gone after the end

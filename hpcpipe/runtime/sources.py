@@ -1,9 +1,12 @@
 """What the runs that a run reads from held when it was planned, to tell when that has changed.
 
 A run keeps a digest of each in ``sources.json``. Steps of a pipeline have it; a run that was made
-alone has none until it becomes one.
+alone has none until it becomes one. What was computed is kept in ``digest.json`` of the run that
+the digest is of, and holds until another byte is in its journals or plan.
 """
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +16,13 @@ import msgspec
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.manifest.files import replace
 from hpcpipe.manifest.journal import Brief, JournalReader
-from hpcpipe.manifest.plan import Plan
+from hpcpipe.manifest.plan import Plan, plan_files
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.find import read_options
 
 FILE = "sources.json"
+KEPT = "digest.json"
 NO_SOURCES: Mapping[str, str] = MappingProxyType({})
 """Of a run that is no step of a pipeline."""
 
@@ -29,8 +33,13 @@ class _Made(Brief, frozen=True, gc=False):
     outputs: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    of: str
+    digest: str
+
+
 def digest(run: RunDir) -> str:
-    """Compute a digest of all that a run has made: shards, their files' names and checksums.
+    """Give a digest of all that a run has made: shards, their files' names and checksums.
 
     Args:
         run: the run directory.
@@ -42,6 +51,42 @@ def digest(run: RunDir) -> str:
         PlanError: the plan is damaged.
         OSError: a journal cannot be read.
     """
+    # Looked at before the journals are read: what is written meanwhile is of no later size.
+    of = _sizes(run)
+    kept = _read_kept(run)
+    if kept is not None and kept.of == of:
+        return kept.digest
+    found = _compute(run)
+    # Only to save time; who may look at a run may not always write there.
+    with contextlib.suppress(OSError):
+        replace(run.path / KEPT, msgspec.json.encode(_Kept(of, found)))
+    return found
+
+
+def _sizes(run: RunDir) -> str:
+    """Names and sizes of all that a digest is made of; nothing in it is ever written over."""
+    import xxhash
+
+    names = sorted(os.listdir(run.journal))
+    paths = [*plan_files(run.path), *(run.journal / name for name in names)]
+    sizes = {path.name: _size_bytes(path) for path in paths}
+    return xxhash.xxh3_128_hexdigest(msgspec.json.encode(sizes))
+
+
+def _size_bytes(path: Path) -> int:
+    # Opened, since a network filesystem answers a mere look from what it knew a minute ago.
+    with path.open("rb", buffering=0) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def _read_kept(run: RunDir) -> _Kept | None:
+    try:
+        return msgspec.json.decode((run.path / KEPT).read_bytes(), type=_Kept)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def _compute(run: RunDir) -> str:
     import xxhash
 
     options = read_options(run)
