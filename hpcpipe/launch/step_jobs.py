@@ -11,11 +11,13 @@ import msgspec
 from hpcpipe.config import Config, Resources, SlurmLauncher
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import slurm
+from hpcpipe.launch.exclude import leave_bad_nodes
 from hpcpipe.launch.parameters import worker_parameters
 from hpcpipe.launch.pending import python_command
 from hpcpipe.launch.step_task import PlanTask, StepTask
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job
+from hpcpipe.runtime.results import open_state
 
 PLAN_TIME_MIN = 60
 PLAN_MEM_GB = 8.0
@@ -35,17 +37,20 @@ def submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slur
 
     Raises:
         LaunchError: sbatch refused; what it took before is in the record.
+        HpcPipeError: a run that the step has already is damaged.
         OSError: the pipeline directory cannot be written.
     """
     path, folder = str(directory.path), directory.submitit / str(job.number)
     after = f"afterany:{':'.join(job.after)}" if job.after else None
-    parameters = _with(plan_parameters(config, launcher), dependency=after)
+    bad_nodes = _bad_nodes(directory, job, config)
+    parameters = _with(plan_parameters(config, launcher), bad_nodes, dependency=after)
     python = python_command(config.site)
     plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters, python)
     job = msgspec.structs.replace(job, plan_job=plan_job)
     directory.update_job(job)
     parameters = _with(
         worker_parameters(config, launcher),
+        bad_nodes,
         dependency=f"afterok:{plan_job}",
         kill_on_invalid_dep="yes",
     )
@@ -64,10 +69,20 @@ def submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slur
         return job
 
 
-def _with(parameters: dict[str, Any], **additional: str | None) -> dict[str, Any]:
+def _bad_nodes(directory: PipelineDir, job: Job, config: Config) -> list[str]:
+    """Nodes that spoilt the step's run before, if it has one."""
+    run = directory.step(job.step).find_run()
+    return leave_bad_nodes(run, config, open_state(run, config)[0]) if run else []
+
+
+def _with(
+    parameters: dict[str, Any], bad_nodes: Sequence[str], **additional: str | None
+) -> dict[str, Any]:
+    own = parameters.get("exclude")
     given = {key.replace("_", "-"): value for key, value in additional.items() if value}
     return {
         **parameters,
+        "exclude": ",".join([*([str(own)] if own else []), *bad_nodes]) or None,
         "additional_parameters": {**parameters["additional_parameters"], **given},
     }
 

@@ -11,6 +11,7 @@ import msgspec
 from hpcpipe.config import SlurmLauncher, load
 from hpcpipe.console import say, warn
 from hpcpipe.errors import HpcPipeError, LaunchError, SetupError
+from hpcpipe.launch.exclude import leave_bad_nodes, retry_elsewhere
 from hpcpipe.launch.parameters import layout
 from hpcpipe.launch.pending import Pending, new_launch
 from hpcpipe.launch.prepare import prepare
@@ -137,6 +138,8 @@ def plan_step(directory: PipelineDir, job: Job) -> Planned:
     if warning := check_access(run):
         warn(f"warning: {warning}")
     state, reader = open_state(run, config)
+    bad_nodes = leave_bad_nodes(run, config, state)
+    state, reader = retry_elsewhere(run, config, state, bad_nodes) or (state, reader)
     num_pending = len(state.pending(config.limit))
     say(f"run        {run.path} ({how}), {num_pending:,} of {len(state.plan):,} shards to do")
     run.stop_file.unlink(missing_ok=True)

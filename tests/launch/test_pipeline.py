@@ -1,6 +1,7 @@
 """Plan jobs and what they decide, without SLURM."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,15 @@ from hpcpipe.__main__ import main
 from hpcpipe.config.pipeline import PipelineConfig, StepConfig
 from hpcpipe.errors import RunMismatchError, SetupError, UpstreamIncompleteError
 from hpcpipe.launch import pipeline as launch
-from hpcpipe.launch import step_task
+from hpcpipe.launch import step_jobs, step_task
 from hpcpipe.launch.step_task import PlanTask, StepTask
+from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Planned
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.gate import check_upstream
 from tests.cli.test_status_json import described
-from tests.toys.runs import run_here, toy_config, write_inputs
+from tests.toys.runs import events_of, run_here, toy_config, write_inputs
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +278,47 @@ def test_places_that_are_taken_are_found_before_anything_is_started(tmp_path):
     with pytest.raises(RunMismatchError, match=r"step second: stage\.output .*two belongs to run"):
         launch.start(config, "here")
     assert not (tmp_path / "one").exists()
+
+
+@pytest.fixture
+def spoilt(tmp_path):
+    """A pipeline whose second step has a run, in which node g1 spoilt three shards of seven."""
+    write_inputs(tmp_path, **dict.fromkeys("abcdefg", "x"))
+    limits = {"run__max_attempts": 1, "launcher__exclude_bad_nodes": 3}
+    config, directory = make_pipeline(tmp_path, **limits)
+    run_here(config.steps[0].config)
+    begun = RunDir(run_here(replace(config.steps[1].config, limit=4)).run_dir)
+    journal = JournalWriter(begun.journal / "late.jsonl")
+    for shard in set("abcdefg") - {event.shard for event in events_of(begun.path, "done")}:
+        journal.write(Event(event="failed", shard=shard, attempt=1, host="g1", error="x"))
+    journal.close()
+    return config, directory
+
+
+def test_a_step_that_waits_is_kept_from_the_nodes_that_spoilt_it_before(
+    spoilt, monkeypatch, capsys
+):
+    config, directory = spoilt
+    asked = []
+
+    def submit(tasks, folder, parameters, python):
+        asked.append(parameters)
+        return str(len(asked))
+
+    monkeypatch.setattr(step_jobs.slurm, "submit", submit)
+    second = config.steps[1].config
+    second.launcher.slurm["exclude"] = "p1"
+    job = directory.add_job(Job(0, "second", 3), second.text)
+    step_jobs.submit_both(directory, job, second, second.launcher)
+    assert [(one["job_name"][:12], one["exclude"]) for one in asked] == [
+        ("hpcpipe-plan", "g1"),
+        ("hpcpipe-toy-", "p1,g1"),
+    ]
+    assert "left out   node g1: 3 failures, 0 done" in capsys.readouterr().out
+
+
+def test_what_bad_nodes_spoilt_is_done_again_by_the_workers_of_a_step_that_waited(spoilt):
+    config, directory = spoilt
+    job = submitted(directory, config)
+    PlanTask(str(directory.path), job.number)()
+    assert "3 shards done" in StepTask(str(directory.path), job.number, 0)()
