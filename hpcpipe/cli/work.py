@@ -12,7 +12,7 @@ from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
 from hpcpipe.launch.task import describe, work
 from hpcpipe.manifest.code import Code
-from hpcpipe.manifest.files import write_new
+from hpcpipe.manifest.files import replace
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import user_name
 from hpcpipe.runtime.devices import place
@@ -157,7 +157,7 @@ def _new_launch(run: RunDir, kind: str, config: str, job: str, limit: int | None
             code=before[-1].code if before else Code(),
         )
     )
-    write_new(run.launches / f"{launch.number}.yaml", config_text)
+    replace(run.launches / f"{launch.number}.yaml", config_text)
     return launch
 
 

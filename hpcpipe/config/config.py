@@ -24,6 +24,7 @@ from hpcpipe.config.options import (
     Site,
     TopLevel,
 )
+from hpcpipe.config.version import check_version
 from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError
 from hpcpipe.stage import Stage
@@ -129,7 +130,7 @@ def load(run_dir: Path, name: str = CONFIG_FILE) -> Config:
         The configuration as it was when the run was made, at this `run_dir`.
 
     Raises:
-        ConfigError: there is none, or it does not fit this version of the stage.
+        ConfigError: there is none, or it does not fit this version of hpcpipe or of the stage.
     """
     from omegaconf import DictConfig
 
@@ -141,6 +142,7 @@ def load(run_dir: Path, name: str = CONFIG_FILE) -> Config:
         raise ConfigError(f"{run_dir} is not a run directory: {path}: {err.strerror}") from err
     if not isinstance(cfg, DictConfig) or "stage_name" not in cfg:
         raise ConfigError(f"{path} is not the configuration of a run")
+    check_version(cfg, path)
     stage_name = cfg.pop("stage_name")
     try:
         config = _make(cfg, stage_name, str(run_dir.absolute()))

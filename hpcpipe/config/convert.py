@@ -85,7 +85,7 @@ def convert_fields(
         if value is None and field.default_factory is not dataclasses.MISSING:
             continue  # a list or mapping whose lines are all commented out
         if value == MISSING:
-            if field.name in values or not _has_default(field):
+            if field.name in values or not has_default(field):
                 problems.append(f"{path} is required: add {path}=VALUE")
             continue
         try:
@@ -235,7 +235,8 @@ def unknown_key(key: str, valid: Iterable[str], where: str, elsewhere: Iterable[
     return f"{owner}{key}: no such option{hint}; there are: {', '.join(names)}"
 
 
-def _has_default(field: "dataclasses.Field[Any]") -> bool:
+def has_default(field: "dataclasses.Field[Any]") -> bool:
+    """Tell whether a field of a dataclass may be left out. Raises nothing."""
     return (
         field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcpipe.config import resolve
 from hpcpipe.config.convert import build
+from hpcpipe.config.version import check_version
 from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError
 
@@ -109,7 +110,7 @@ def load_section(run_dir: Path, name: str, cls: type[T], key: str) -> T:
         The section, interpolations resolved.
 
     Raises:
-        ConfigError: it is damaged.
+        ConfigError: it is damaged, or another version of hpcpipe stored it.
         OSError: the file cannot be read.
     """
     from omegaconf import DictConfig
@@ -117,6 +118,7 @@ def load_section(run_dir: Path, name: str, cls: type[T], key: str) -> T:
     cfg = read_yaml(run_dir / name)
     if not isinstance(cfg, DictConfig) or key not in cfg:
         raise ConfigError(f"{run_dir / name} is not the configuration of a run")
+    check_version(cfg, run_dir / name)
     try:
         return build(cls, resolve.absolute(resolve.plain(cfg, key), cls), key)
     except ConfigError as err:

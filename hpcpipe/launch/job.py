@@ -130,6 +130,8 @@ def _requeue(name: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
     except FileNotFoundError:
         return "there is no scontrol on this node"
+    except OSError as error:
+        return str(error)
     except subprocess.TimeoutExpired:
         return f"scontrol timed out after {TIMEOUT_S} s"
     if done.returncode <= 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpcpipe.config import Config, Site
-from hpcpipe.manifest.files import FOLDER_MODE, write_new
+from hpcpipe.manifest.files import FOLDER_MODE, replace
 from hpcpipe.manifest.journal import Brief, JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
@@ -81,7 +81,7 @@ def new_launch(
             code=code_of(type(config.stage)),
         )
     )
-    write_new(run.launches / f"{launch.number}.yaml", config.text.encode())
+    replace(run.launches / f"{launch.number}.yaml", config.text.encode())
     return launch
 
 

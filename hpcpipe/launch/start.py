@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
 from hpcpipe.console import plural, say, warn
+from hpcpipe.errors import ConfigError
 from hpcpipe.launch import here, local, not_started, script, slurm
 from hpcpipe.launch.exclude import leave_bad_nodes, retry_elsewhere
 from hpcpipe.launch.pending import Pending, new_launch, show
@@ -77,8 +78,8 @@ def start(
     pending = Pending(run, config, state, reader, len(state.pending(config.limit)), bad)
     _announce(pending, how)
     if code in (0, 3):
-        if code == 0 and read_options(run).max_failed_fraction != config.run.max_failed_fraction:
-            new_launch(pending, "here", 0)  # whoever reads the output asks the last launch
+        if not _are_options_known(pending, code):
+            new_launch(pending, "here", 0)
         say(f"result     {_result(code)}: nothing left to do")
         close_if_over(run, config.run, state)
         return Started(run.path, code)
@@ -99,6 +100,15 @@ def start(
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
+
+
+def _are_options_known(pending: Pending, code: int) -> bool:
+    """Whether the last launch tells those who read the run and its output what they need."""
+    try:
+        stored = read_options(pending.run)
+    except ConfigError:
+        return False  # as far as can be told another version's, which is why this was launched
+    return code != 0 or stored.max_failed_fraction == pending.config.run.max_failed_fraction
 
 
 def _compact(pending: Pending) -> None:

@@ -171,7 +171,9 @@ class RunDir:
         """
         while True:
             before = self.read_launches()
-            number = before[-1].number + 1 if before else 1
+            # One whose record was removed has left other files under its number.
+            names = {path.stem for path in self.launches.iterdir()}
+            number = max((int(name) for name in names if name.isdecimal()), default=0) + 1
             first = before[-1].first_index + before[-1].num_workers if before else 0
             launch = msgspec.structs.replace(launch, number=number, first_index=first)
             try:

@@ -105,13 +105,14 @@ class Claimer:
 
         Args:
             order: gives the blocks to go over, in this worker's order; asked again once all of
-                them are ended, so that shards reset meanwhile are seen.
+                them are ended, so that shards reset or added meanwhile are seen.
 
         Yields:
             One claim at a time; the caller has ended it when it asks for the next.
 
         Raises:
             OSError: the run directory fails.
+            PlanError: a plan file that was added is damaged.
         """
         blocks = order()
         while blocks:
@@ -127,7 +128,10 @@ class Claimer:
                 left.append(block)
             if num_claimed or self._idle_since is None:
                 self.refresh()
-            blocks = [block for block in left if self._pending(block)] or order()
+            blocks = [block for block in left if self._pending(block)]
+            if not blocks:
+                self._state.plan.refresh()
+                blocks = order()
             if blocks and not num_claimed and not self._wait(blocks):
                 return
 
@@ -236,7 +240,7 @@ class Claimer:
         if self._owners.take_over(stale, self.refresh):
             return True
         beating = views == {"beating"}
-        if beating and not self._waits.to_the_end:
+        if beating and not delayed and not self._waits.to_the_end:
             return False
         if not delayed and not beating and now - self._idle_since > self._waits.linger_s:
             return False

@@ -45,7 +45,9 @@ class Partials:
         """The attempt's own folder, made when first asked for. Raises OSError."""
         if self._own is None:
             path = claim_path(self._root, self._name, self._attempt)
-            path.mkdir(parents=True, exist_ok=True)
+            # Not what is above it: where the run directory was moved away, it is not made anew.
+            for folder in (self._root, path.parent, path):
+                folder.mkdir(exist_ok=True)
             self._own = path
         return self._own
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -258,3 +259,26 @@ def test_a_reset_takes_the_numbers_of_a_shard_away(tmp_path):
     assert after.bytes_out < before.bytes_out
     assert verb("work", run_dir) == 0
     assert summary_of(run_dir).stats == {"samples_in": 3}
+
+
+@pytest.mark.parametrize(
+    ("is_older", "what"),
+    [(True, r"it has no run\.max_lost"), (False, r"it has run\.haste, site\.moon")],
+)
+def test_a_run_of_another_version_says_so_and_is_taken_on_by_launching_it(
+    tmp_path, capsys, is_older, what
+):
+    config = toy_config(tmp_path)
+    run_dir = good_run(tmp_path)
+    path = run_dir / "launches" / "1.yaml"
+    text = path.read_text()
+    newer = text.replace("run:\n", "run:\n  haste: 3\n").replace("site:\n", "site:\n  moon: 1\n")
+    path.write_text(text.replace("  max_lost: 10\n", "") if is_older else newer)
+    for name in ("status", "work"):
+        assert verb(name, run_dir) == 2
+        said = capsys.readouterr().err
+        assert "yaml was stored by another version of hpcpipe (this is " in said
+        assert re.search(what, said)
+        assert "Launch the run again with the same command" in said
+    assert run_here(config).exit_code == 0
+    assert verb("status", run_dir) == 0

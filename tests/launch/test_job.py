@@ -156,6 +156,13 @@ def test_a_scontrol_that_hangs_is_given_up(tmp_path, monkeypatch, tools):
     assert made(tmp_path).queue_again() == "scontrol timed out after 0.2 s"
 
 
+def test_a_scontrol_that_may_not_be_run_is_a_refusal(tmp_path, monkeypatch, tools):
+    array_task(monkeypatch)
+    (tmp_path / "bin" / "scontrol").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert made(tmp_path).queue_again() == "[Errno 13] Permission denied: 'scontrol'"
+
+
 def test_the_age_is_that_of_the_process():
     code = "import time; from hpcpipe.launch.job import _age_s; time.sleep(0.3); print(_age_s())"
     done = subprocess.run(

@@ -103,3 +103,13 @@ def test_a_damaged_launch_is_named(tmp_path):
     (run.launches / "2.json").unlink()
     assert run.add_launch(Launch(number=0, kind="slurm", num_workers=8)).number == 2
     assert sorted(path.name for path in run.launches.iterdir()) == ["1.json", "2.json"]
+
+
+def test_the_number_of_a_launch_whose_record_was_removed_is_not_used_again(tmp_path):
+    run = make(tmp_path / "run")
+    for number in (1, 2):
+        run.add_launch(Launch(number=0, kind="slurm", num_workers=3))
+        (run.launches / f"{number}.yaml").touch()
+    (run.launches / "2.json").unlink()
+    launch = run.add_launch(Launch(number=0, kind="slurm", num_workers=3))
+    assert (launch.number, launch.first_index) == (3, 3)

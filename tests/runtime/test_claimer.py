@@ -182,6 +182,28 @@ def test_shards_added_while_it_works_are_seen_with_the_resets_that_follow(run, c
     assert peer.state.plan.shard(0).inputs[0].size_bytes == 5
 
 
+def test_new_shards_alone_are_found_once_all_others_are_ended(run, config, tmp_path):
+    peer = Peer(run, config, "one")
+    finish_all(peer, "a", "b", "c")
+    write_inputs(tmp_path, e="five")
+    claims = peer.claimer.claim(peer.order)
+    assert next(claims).shards == ["d"]
+    prepare(toy_config(tmp_path, extend=True))
+    finish_all(peer, "d")
+    assert next(claims).shards == ["e"]
+
+
+def test_a_worker_stays_for_a_shard_that_is_only_held_back(run, config):
+    one, two = Peer(run, config, "one"), Peer(run, config, "two")
+    finish_all(two, "c", "d")
+    assert one.claims.take("0", 1)
+    two.watch.view = "beating"
+    two.claimer._waits = WAITS._replace(backoff_s=0.2)
+    two.record(Event("failed", 1, "b", error="not yet"))
+    two.record(Event("closed", 1, block="1"))
+    assert two.claim()[:2] == ("1", 2)
+
+
 def test_an_attempt_whose_end_nobody_can_read_any_more_does_not_block_its_shard(run, config):
     one, two, three = (Peer(run, config, name) for name in ("one", "two", "three"))
     # Two took the second attempt, but its journal line about the first is damaged, and it is dead.

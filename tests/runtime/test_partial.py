@@ -62,6 +62,12 @@ def test_what_counts_as_saved(tmp_path):
     assert one.has_saved()
 
 
+def test_a_run_directory_that_is_gone_is_not_made_anew(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Partials(tmp_path / "run" / "partial", "7", 1).own()
+    assert not (tmp_path / "run").exists()
+
+
 def test_orphans_are_those_nobody_would_go_on_from(tmp_path):
     write_plan(tmp_path / "plan.jsonl", [Shard(i) for i in "abcd"])
     state = RunState(Plan(tmp_path, 1), 3, 10)
