@@ -83,12 +83,11 @@ def _check_idle(run: RunDir) -> None:
             f"{plural(num_running, 'worker')} of the run still at work: wait for the end, or "
             f"python -m hpcpipe cancel {shown(run.path)}"
         )
-    submitted = [launch for launch in run.read_launches() if launch.array_job]
-    arrays = {launch.array_job for launch in submitted}
+    arrays = {launch.array_job for launch in run.read_launches() if launch.array_job}
     if not arrays or shutil.which("squeue") is None:
         return
     try:
-        num_queued = squeue.num_live_tasks(arrays, {launch.user for launch in submitted})
+        num_queued = squeue.num_live_tasks(arrays)
     except LaunchError as error:
         raise ConfigError(f"whether tasks of the run are queued is not known: {error}") from error
     if num_queued:

@@ -154,7 +154,7 @@ def look(directory: PipelineDir) -> PipelineView:
     jobs = directory.read_jobs()
     launches = {name: run.read_launches() if run else [] for name, run in runs.items()}
     asked = [launch for some in launches.values() for launch in some]
-    asked += [Launch(0, "slurm", 1, array_job=id, user=job.user) for job in jobs for id in job.ids]
+    asked += [Launch(0, "slurm", 1, array_job=id) for job in jobs for id in job.ids]
     tasks = queued_tasks(asked, QUEUE_TIMEOUT_S)
     views: list[StepView] = []
     for step in directory.info.steps:

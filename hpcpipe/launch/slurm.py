@@ -73,9 +73,7 @@ def launch(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> No
     parameters["exclude"] = excluded(pending.config, pending.bad_nodes) or None
     per_job = layout(parameters).workers_per_job
     launches = run.read_launches()
-    submitted = [old for old in launches if old.array_job]
-    users = {old.user for old in submitted}
-    live = squeue.live_tasks([old.array_job for old in submitted], users)
+    live = squeue.live_tasks([old.array_job for old in launches if old.array_job])
     leave_in_queue(pending.config, sorted(live), pending.bad_nodes)
     num_live = num_live_workers(launches, live)
     wanted = num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)

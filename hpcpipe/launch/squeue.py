@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from hpcpipe.errors import LaunchError
 from hpcpipe.manifest.rundir import Launch
-from hpcpipe.runtime.access import user_name
 
 TIMEOUT_S = 60
 _DEFAULT_MAX_ARRAY_SIZE = 1001
@@ -22,6 +21,8 @@ _LIVE = frozenset(
         *("REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "SIGNALING", "STAGE_OUT"),
     }
 )
+_FORGOTTEN = "Invalid job id specified"
+"""What it says where it is asked for one job; of several it lists those it knows."""
 _CLOCK_SLACK = timedelta(seconds=30)
 
 
@@ -60,12 +61,11 @@ def _command(*args: str, timeout_s: float = TIMEOUT_S) -> str:
     return done.stdout
 
 
-def live_tasks(arrays: Collection[str], users: Iterable[str] = ()) -> dict[str, int]:
-    """Count queued and running tasks of arrays, in one call.
+def live_tasks(arrays: Collection[str]) -> dict[str, int]:
+    """Count queued and running tasks of arrays, whoever submitted them, in one call.
 
     Args:
         arrays: array job ids.
-        users: whose they may be, beside this user's own.
 
     Returns:
         Number of tasks by array job id; arrays that are over are not in it.
@@ -73,8 +73,7 @@ def live_tasks(arrays: Collection[str], users: Iterable[str] = ()) -> dict[str, 
     Raises:
         LaunchError: squeue does not answer.
     """
-    whose = ",".join(sorted({user_name(), *filter(None, users)}))
-    return dict(Counter(task.array for task in _live(arrays, whose, TIMEOUT_S)))
+    return dict(Counter(task.array for task in _live(arrays, TIMEOUT_S)))
 
 
 def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | None:
@@ -90,21 +89,28 @@ def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | N
     Raises:
         Nothing.
     """
-    arrays = {launch.array_job: launch.user for launch in launches if launch.array_job}
+    arrays = {launch.array_job for launch in launches if launch.array_job}
     if arrays and shutil.which("squeue") is None:
         return None
     try:
-        return _live(arrays, ",".join(sorted(set(arrays.values()))), timeout_s)
+        return _live(arrays, timeout_s)
     except LaunchError:
         return None
 
 
-def _live(arrays: Collection[str], users: str, timeout_s: float) -> list[Task]:
+def _live(arrays: Collection[str], timeout_s: float) -> list[Task]:
     if not arrays:
         return []
-    args = ("squeue", "-h", "-r", "-u", users, "-o", "%F %K %T %e %r")
+    jobs = ",".join(sorted(arrays))
+    args = ("squeue", "-h", "-r", f"--jobs={jobs}", "-o", "%F %K %T %e %r")
+    try:
+        answer = _command(*args, timeout_s=timeout_s)
+    except LaunchError as error:
+        if _FORGOTTEN in str(error):
+            return []
+        raise
     tasks = []
-    for line in _command(*args, timeout_s=timeout_s).splitlines():
+    for line in answer.splitlines():
         array, index, state, end, reason = line.split(None, 4)
         if state == "COMPLETING" and not _has_ended(end):
             state = "PENDING"
@@ -122,9 +128,9 @@ def _has_ended(end: str) -> bool:
         return False
 
 
-def num_live_tasks(arrays: Collection[str], users: Iterable[str] = ()) -> int:
+def num_live_tasks(arrays: Collection[str]) -> int:
     """Number of queued and running tasks of all these arrays. Raises LaunchError."""
-    return sum(live_tasks(arrays, users).values())
+    return sum(live_tasks(arrays).values())
 
 
 def max_array_size() -> int:
@@ -154,8 +160,13 @@ def cancel(arrays: Collection[str]) -> dict[str, int]:
         LaunchError: squeue or scancel does not answer, or refuses.
     """
     live = live_tasks(arrays)
-    if live:
-        _command("scancel", *sorted(live))
+    try:
+        if live:
+            _command("scancel", *sorted(live))
+    except LaunchError as error:
+        if "denied" in str(error):
+            raise LaunchError(f"{error}; only who submitted a job can cancel it") from error
+        raise
     return live
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hpcpipe.launch.squeue import Task, live_tasks, queued_tasks
+from hpcpipe.errors import LaunchError
+from hpcpipe.launch.squeue import Task, cancel, live_tasks, queued_tasks
 from hpcpipe.manifest.rundir import Launch
 
 LAUNCH = Launch(number=1, kind="slurm", num_workers=2, array_job="12", user="me")
@@ -50,8 +51,25 @@ def test_no_answer_is_not_an_empty_queue(squeue):
     assert queued_tasks([], 10) == []
 
 
-def test_tasks_of_others_who_launched_the_run_count_too(squeue, tmp_path, monkeypatch):
-    monkeypatch.setenv("LOGNAME", "bob")
+def test_arrays_are_looked_up_whoever_submitted_them(squeue, tmp_path):
     squeue(f'echo "$@" > {tmp_path}/asked', "echo 12 3 RUNNING NONE None")
-    assert live_tasks(["12"], ["alice", ""]) == {"12": 1}
-    assert " -u alice,bob " in (tmp_path / "asked").read_text()
+    assert live_tasks(["13", "12"]) == {"12": 1}
+    assert [task.label for task in queued_tasks([LAUNCH], 10)] == ["12_3"]
+    asked = (tmp_path / "asked").read_text()
+    assert "--jobs=12 " in asked
+    assert "-u" not in asked.split()
+
+
+def test_an_array_that_slurm_has_forgotten_is_over(squeue):
+    squeue("echo 'slurm_load_jobs error: Invalid job id specified' >&2", "exit 1")
+    assert live_tasks(["12"]) == {}
+
+
+def test_arrays_of_somebody_else_are_not_cancelled_in_silence(squeue, tmp_path):
+    squeue("echo 12 3 RUNNING NONE None")
+    scancel = tmp_path / "scancel"
+    denied = "scancel: error: Kill job error on job id 12: Access/permission denied"
+    scancel.write_text(f"#!/bin/sh\necho '{denied}' >&2\nexit 210\n")
+    scancel.chmod(0o755)
+    with pytest.raises(LaunchError, match="denied; only who submitted a job can cancel it"):
+        cancel(["12"])
