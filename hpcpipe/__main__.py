@@ -4,6 +4,7 @@ Imports nothing heavy at module level; ``--help`` has to answer at once.
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
@@ -21,6 +22,7 @@ VERBS = {
 """Verb -> its line in ``--help``; each is ``hpcpipe.cli.VERB`` with ``main(argv) -> int``."""
 
 EXIT_BUG = 1
+_INSTALLED = "msgspec"  # any of the modules that come with every installation
 EXIT_INTERRUPTED = 130
 
 
@@ -54,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
         again = "; nothing is lost, the same command goes on once that is mended" * is_outage
         exit_code = OutageError.exit_code if is_outage else HpcPipeError.exit_code
         return _report(f"{err}{again} (HPCPIPE_DEBUG=1 shows where)", exit_code)
-    except Exception:
+    except Exception as err:
+        if isinstance(err, ModuleNotFoundError) and importlib.util.find_spec(_INSTALLED) is None:
+            return _report(_not_installed(err), HpcPipeError.exit_code)
         traceback.print_exc()
         return _report("this is a bug in hpcpipe; please report it with the lines above", EXIT_BUG)
 
@@ -81,6 +85,15 @@ def _dispatch(args: list[str]) -> int:
     from hpcpipe.compose.app import main as compose_and_start
 
     return compose_and_start(args, VERBS)
+
+
+def _not_installed(error: ModuleNotFoundError) -> str:
+    """Message for a Python that finds hpcpipe in the current folder only, as in a clone."""
+    return (
+        f"{sys.executable} lacks {error.name}, which hpcpipe needs: use the Python that hpcpipe is "
+        "installed for (in a clone, after make demo or make venv: source .venv/bin/activate), or "
+        "install it for this one"
+    )
 
 
 def _report(message: str, exit_code: int) -> int:

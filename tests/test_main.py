@@ -126,6 +126,21 @@ def test_an_unexpected_error_is_called_a_bug(failing, capsys):
     assert shown.splitlines()[-1].startswith("error: this is a bug in hpcpipe")
 
 
+def test_a_python_that_hpcpipe_is_not_installed_for(tmp_path):
+    """The system's Python in a clone finds the package and none of what it needs."""
+    (tmp_path / "hpcpipe").symlink_to(Path(command.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "hpcpipe", "status"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert f"{sys.executable} lacks msgspec, which hpcpipe needs" in done.stderr
+    assert "source .venv/bin/activate" in done.stderr
+
+
 def test_a_closed_pipe_is_no_error(project):
     command_line = f"{sys.executable} -m hpcpipe --help | head -c 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command_line], capture_output=True, text=True)

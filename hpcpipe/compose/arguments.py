@@ -41,9 +41,7 @@ def split_arguments(args: list[str], verbs: Mapping[str, str]) -> tuple[list[str
             if arg in FLAGS_WITH_VALUE:
                 flags.append(next(rest, ""))
         elif arg.startswith("-"):
-            raise ConfigError(
-                unknown_key(name, (*FLAGS, *ANSWERED_BEFORE), "").replace("option", "flag")
-            )
+            raise ConfigError(_explain_flag(name))
         elif "=" not in arg and not arg.startswith("~"):
             raise ConfigError(_explain_bare(arg, verbs))
         else:
@@ -69,6 +67,11 @@ def normalised(override: str) -> str:
         Nothing.
     """
     return f"++{override}" if re.match(r"(launcher\.slurm|site)\.", override) else override
+
+
+def _explain_flag(name: str) -> str:
+    message = unknown_key(name, (*FLAGS, *ANSWERED_BEFORE), "").replace("option", "flag")
+    return f"{message}. Options have no dashes: KEY=VALUE, as in launcher.array_size=8 wait=true"
 
 
 def _explain_bare(arg: str, verbs: Mapping[str, str]) -> str:

@@ -175,6 +175,7 @@ def test_an_unknown_flag_lists_all_flags(project, capsys):
     assert "-n: no such flag" in shown
     for flag in ("-m", "--multirun", "--cfg", "--help", "--version"):
         assert flag in shown
+    assert "Options have no dashes: KEY=VALUE" in shown
 
 
 @pytest.mark.parametrize("key", ["stage.input", "stage.output", "run_dir", "paths.runs"])
