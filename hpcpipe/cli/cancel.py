@@ -6,8 +6,8 @@ import shutil
 import signal
 
 from hpcpipe.cli import pipeline_verbs
-from hpcpipe.cli.pipelines import named_pipeline
-from hpcpipe.cli.verb import run_of, shown, verb_parser
+from hpcpipe.cli.find_pipeline import named_pipeline
+from hpcpipe.cli.verb import run_of, runs_folder, shown, verb_parser
 from hpcpipe.console import plural
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         SystemExit: the arguments are wrong, or help was asked for.
     """
     args = _parse(argv)
-    pipeline = named_pipeline(args.run)
+    pipeline = named_pipeline(args.run, runs_folder())
     if pipeline is not None:
         return pipeline_verbs.cancel(pipeline, lambda run: _stop(run, drain=args.drain))
     return _stop(run_of(args, "cancel"), drain=args.drain)

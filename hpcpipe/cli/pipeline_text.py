@@ -1,10 +1,11 @@
 """What `status`, `cancel` and `retry` print of a pipeline."""
 
-import os
-import shlex
+from pathlib import Path
 
 from hpcpipe.cli import text
-from hpcpipe.cli.pipelines import LIVE, PipelineView, StepView, list_pipelines
+from hpcpipe.cli.find_pipeline import list_pipelines
+from hpcpipe.cli.go_on import launched
+from hpcpipe.cli.pipelines import LIVE, PipelineView, StepView
 from hpcpipe.cli.verb import NUM_LISTED, runs_folder, shown
 from hpcpipe.runtime.accounting import used_in_words
 
@@ -80,21 +81,8 @@ def _advice(view: PipelineView) -> list[str]:
 
 
 def go_on(view: PipelineView) -> str:
-    """Say how to work on what is left of a pipeline.
-
-    Args:
-        view: the pipeline.
-
-    Returns:
-        A line with the command that launched it last.
-
-    Raises:
-        Nothing.
-    """
-    if not view.command:
-        return "go on      launch it again with the same command"
-    folder = f"cd {shlex.quote(view.cwd)} && " if view.cwd != os.getcwd() else ""
-    return f"go on      {folder}python -m hpcpipe {shlex.join(view.command)}"
+    """Write the command that works on what is left. Raises ConfigError and OSError."""
+    return launched(view.cwd, view.command, Path(view.pipeline_dir))
 
 
 def pipeline_list() -> list[str]:

@@ -4,8 +4,9 @@ import argparse
 import difflib
 
 from hpcpipe.cli import pipeline_verbs
-from hpcpipe.cli.pipelines import named_pipeline
-from hpcpipe.cli.verb import go_on, run_of, verb_parser
+from hpcpipe.cli.find_pipeline import named_pipeline
+from hpcpipe.cli.go_on import go_on
+from hpcpipe.cli.verb import run_of, runs_folder, verb_parser
 from hpcpipe.console import plural, say
 from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
         SystemExit: the arguments are wrong, or help was asked for.
     """
     args = _parse(argv)
-    pipeline = named_pipeline(args.run)
+    pipeline = named_pipeline(args.run, runs_folder())
     if pipeline is None:
         run = run_of(args, "retry")
         if _retry(run, args):

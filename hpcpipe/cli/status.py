@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterator
 
 from hpcpipe.cli import pipeline_verbs, status_json, status_text, text
+from hpcpipe.cli.find_pipeline import named_pipeline
 from hpcpipe.cli.pipeline_text import pipeline_list
-from hpcpipe.cli.pipelines import named_pipeline
-from hpcpipe.cli.verb import run_list, run_of, verb_parser
+from hpcpipe.cli.verb import run_list, run_of, runs_folder, verb_parser
 from hpcpipe.cli.watch import LIVE, Queue, Watcher
 from hpcpipe.console import say
 from hpcpipe.runtime.find import read_options
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     if args.run is None:
         say("\n".join([*run_list(), *pipeline_list()]))
         return 0
-    pipeline = named_pipeline(args.run)
+    pipeline = named_pipeline(args.run, runs_folder())
     if pipeline is not None:
         return pipeline_verbs.status(pipeline, as_json=args.json, every_s=args.watch)
     run = run_of(args, "status")

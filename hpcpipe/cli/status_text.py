@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from hpcpipe.cli import text
-from hpcpipe.cli.verb import go_on, shown
+from hpcpipe.cli.go_on import go_on
+from hpcpipe.cli.verb import shown
 from hpcpipe.cli.watch import Queue
 from hpcpipe.console import size
 from hpcpipe.launch.not_started import NotStarted, describe
@@ -53,7 +54,7 @@ def _head(summary: Summary, width: int) -> list[str]:
     ]
     workers = [view.identity for view in summary.workers]
     head += [f"code       {line}" for line in notes(summary.launches, workers)]
-    if summary.stopping:
+    if summary.stopping and summary.state != "complete":
         head.append("stopping   a STOP file is there: no worker claims more until the next launch")
     if summary.finalize:
         head.append(f"finalize   {summary.finalize}")

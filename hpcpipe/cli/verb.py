@@ -3,15 +3,15 @@
 import argparse
 import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 from hpcpipe.cli import text
+from hpcpipe.cli.find_pipeline import named_pipeline
 from hpcpipe.compose.conf_files import hidden_main_config
 from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError, HpcPipeError
 from hpcpipe.manifest.pipeline_dir import PipelineDir, is_pipeline_dir
-from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options
 from hpcpipe.runtime.summary import Observer
 
@@ -85,11 +85,19 @@ def run_of(args: argparse.Namespace, verb: str) -> RunDir:
     if args.run is None:
         lines = run_list()
         raise ConfigError("\n".join([f"which run? python -m hpcpipe {verb} RUN", *lines]))
-    if is_pipeline_dir(Path(args.run).expanduser()):
-        runs = [step.find_run() for step in PipelineDir(Path(args.run).expanduser()).info.steps]
-        lines = [f"  python -m hpcpipe {verb} {shown(run.path)}" for run in runs if run]
-        raise ConfigError("\n".join([f"{args.run} is a pipeline; name one of its runs:", *lines]))
+    path = Path(args.run).expanduser()
+    if is_pipeline_dir(path) or not path.exists():
+        pipeline = named_pipeline(args.run, runs_folder())
+        if pipeline is not None:
+            raise ConfigError(_runs_of(pipeline, args.run, verb))
     return find_run(args.run, runs_folder())
+
+
+def _runs_of(pipeline: PipelineDir, name: str, verb: str) -> str:
+    """Message for a verb that is about one run, and was given a pipeline."""
+    runs = [step.find_run() for step in pipeline.info.steps]
+    lines = [f"  python -m hpcpipe {verb} {shown(run.path)}" for run in runs if run]
+    return "\n".join([f"{name} is a pipeline; name one of its runs:", *lines])
 
 
 def run_list() -> list[str]:
@@ -139,26 +147,3 @@ def shown(path: Path | str) -> str:
         return shlex.quote(str(Path(path).relative_to(Path.cwd())))
     except (ValueError, OSError):
         return shlex.quote(str(path))
-
-
-def go_on(run_dir: Path | str, launches: Sequence[Launch]) -> list[str]:
-    """Say how to work on what is left of a run.
-
-    Args:
-        run_dir: the run directory.
-        launches: its launches so far.
-
-    Returns:
-        Lines with the command that launched it last, and the one to be a worker here.
-
-    Raises:
-        Nothing.
-    """
-    known = [launch for launch in launches if launch.command and launch.kind != "work"]
-    lines = ["go on      launch it again with the same command"]
-    if known:
-        # A trial of the first few shards is done; what is left is all of them.
-        arguments = [arg for arg in known[-1].command if not arg.startswith("limit=")]
-        folder = f"cd {shlex.quote(known[-1].cwd)} && " if known[-1].cwd != os.getcwd() else ""
-        lines = [f"go on      {folder}python -m hpcpipe {shlex.join(arguments)}"]
-    return [*lines, f"or here    python -m hpcpipe work {shown(run_dir)}    (one worker)"]

@@ -5,7 +5,8 @@ import os
 import sys
 from collections import Counter
 
-from hpcpipe.cli.verb import go_on, run_of, shown, verb_parser
+from hpcpipe.cli.go_on import go_on
+from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.config import RunOptions
 from hpcpipe.console import plural, say
 from hpcpipe.formats.remote import display

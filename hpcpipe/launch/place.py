@@ -32,7 +32,8 @@ def check_place(config: Config) -> tuple[Path, bool, bool]:
         path = _check_marker(config, marker, path)
     is_free = not is_run_dir(path) and _is_free(path)
     if not is_free and RunDir(path).info.fingerprint != config.fingerprint:
-        raise _mismatch(f"run directory {path}", config, path)
+        way = "Give another run_dir, or the same options to resume"
+        raise _mismatch(f"run directory {path}", config, path, way)
     return path, is_free, marker is not None
 
 
@@ -49,9 +50,12 @@ def _check_marker(config: Config, marker: Marker, path: Path) -> Path:
             "stage.output, or take the folder over with adopt=true"
         )
     if marker.fingerprint != config.fingerprint:
-        raise _mismatch(
-            f"stage.output {config.output} belongs to run {owner}, which", config, owner
+        what = f"stage.output {config.output} belongs to run {owner}, which"
+        way = (
+            "Give another stage.output, or the same options to resume; to begin anew in this one, "
+            "remove it first"
         )
+        raise _mismatch(what, config, owner, way)
     if config.run_dir_given and owner != path.resolve():
         raise RunMismatchError(
             f"stage.output {config.output} belongs to run {owner}, not to run_dir {path}: "
@@ -65,7 +69,7 @@ def _is_bare(output: str) -> bool:
     return not is_remote(output) and os.listdir(output) == [FOLDER]
 
 
-def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
+def _mismatch(what: str, config: Config, other: Path, way: str) -> RunMismatchError:
     theirs, ours = _stored_options((other / CONFIG_FILE).read_text()), _stored_options(config.text)
     lines = [
         f"  stage.{key}: {_typed(theirs.get(key))} there, {_typed(ours.get(key))} here"
@@ -77,7 +81,7 @@ def _mismatch(what: str, config: Config, other: Path) -> RunMismatchError:
             [
                 f"{what} has other options than this command:",
                 *(lines or ["  another stage"]),
-                "Give another stage.output, run_name or run_dir, or the same options to resume",
+                way,
             ]
         )
     )

@@ -148,7 +148,8 @@ def used_in_words(accounting: Accounting) -> str:
     for hours, kind in ((accounting.gpu_hours_given, "GPU"), (accounting.cpu_hours_given, "CPU")):
         if hours:
             parts.append(_hours(hours, kind))
-    if accounting.idle_share is not None:
+    # Workers that have just begun have told of no shard yet.
+    if accounting.idle_share is not None and accounting.busy_hours:
         parts.append(f"{accounting.idle_share:.0%} idle")
     if accounting.cpu_used_share is not None:
         parts.append(f"{accounting.cpu_used_share:.0%} of the cores used")

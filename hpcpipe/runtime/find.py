@@ -127,9 +127,11 @@ def _begins(run: Path, name: str) -> bool:
 
 def _nothing_found(name: str, path: Path, folder: Path, runs: list[Path]) -> str:
     if path.is_dir():
+        inside = [f"  {marker.parent}" for marker in sorted(path.glob(f"*/{FOLDER}"))]
+        there = "\n".join(["; there are output folders in it:", *inside]) if inside else ""
         return (
             f"{name} is neither a run directory (it has no run.json) nor an output folder of one "
-            "(it has no .hpcpipe folder)"
+            f"(it has no .hpcpipe folder){there}"
         )
     near = difflib.get_close_matches(name, [run.name for run in runs], n=1)
     hint = f" Did you mean {near[0]}?" if near else ""

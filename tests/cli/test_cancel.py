@@ -35,6 +35,10 @@ def test_nothing_to_cancel(tmp_path, capsys):
     assert verb("cancel", run_dir) == 0
     assert "nothing of this run is queued or running" in capsys.readouterr().out
     assert not (run_dir / "STOP").exists()
+    assert verb("cancel", run_dir, "--drain") == 0
+    capsys.readouterr()
+    assert verb("status", run_dir) == 0
+    assert "STOP" not in capsys.readouterr().out
 
 
 def test_a_worker_on_this_machine_is_stopped(tmp_path, capsys):

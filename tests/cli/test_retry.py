@@ -1,8 +1,5 @@
 """What `retry` makes pending again."""
 
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -12,9 +9,6 @@ from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.session import Session
 from tests.cli.runs import good_run, mixed_run, verb
 from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inputs
-from tests.user_project import project
-
-__all__ = ["project"]
 
 
 def test_quarantined_shards_are_retried_once_mended(tmp_path, capsys):
@@ -93,29 +87,3 @@ def test_a_failed_last_step_is_retried_alone(tmp_path, capsys):
     assert verb("retry", run_dir) == 0
     assert "reset      1 shard" in capsys.readouterr().out
     assert {event.shard for event in events_of(run_dir, "reset")} == {"a", FINALIZE}
-
-
-def test_the_command_that_launched_it_is_shown(project, capsys):
-    """Pasted into a shell, it must go on with the same run."""
-    (project / "in").mkdir()
-    for name in ("a b", "c"):
-        (project / "in" / f"{name}.txt").write_text("x\n")
-    options = ["limit=1", 'stage.input="in/*.txt"', "stage.scale=0.5"]
-    subprocess.run([sys.executable, "-m", "hpcpipe", "stage=lines", *options], check=True)
-    (run_dir,) = (project / "runs" / "lines").iterdir()
-    capsys.readouterr()
-    assert verb("status", run_dir) == 0
-    shown = capsys.readouterr().out
-    command = next(line for line in shown.splitlines() if line.startswith("go on")).split(None, 2)[
-        2
-    ]
-    assert command == """python -m hpcpipe stage=lines 'stage.input="in/*.txt"' stage.scale=0.5"""
-    command = command.replace("python", sys.executable, 1)
-    done = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
-    assert "(resumed)" in done.stdout
-    assert "complete: 2 done" in done.stdout
-    assert verb("retry", run_dir, "--all") == 0
-    capsys.readouterr()
-    os.chdir("/")
-    assert verb("status", run_dir) == 0
-    assert f"cd {project} && python -m hpcpipe stage=lines" in capsys.readouterr().out

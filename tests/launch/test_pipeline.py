@@ -205,10 +205,11 @@ def test_a_verb_that_is_about_one_run_names_those_of_the_steps(tmp_path, capsys)
     config, directory = make_pipeline(tmp_path)
     launch.start(config, "here")
     capsys.readouterr()
-    assert main(["verify", str(directory.path)]) == 2
-    shown = capsys.readouterr().err
-    assert "is a pipeline; name one of its runs" in shown
-    assert shown.count("python -m hpcpipe verify runs/toy/") == 2
+    for name in (str(directory.path), "pair"):
+        assert main(["verify", name]) == 2
+        shown = capsys.readouterr().err
+        assert f"{name} is a pipeline; name one of its runs" in shown
+        assert shown.count("python -m hpcpipe verify runs/toy/") == 2
 
 
 def test_two_pipelines_of_one_name_have_to_be_told_apart(tmp_path, capsys):

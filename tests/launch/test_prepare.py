@@ -49,6 +49,18 @@ def test_two_runs_at_one_output_are_refused_with_the_difference(inputs):
     assert (inputs / "out" / "a.out").read_text() == "hello ONE"
 
 
+def test_other_options_begin_anew_in_the_ways_that_the_messages_name(inputs):
+    options = {"stage__output": str(inputs / "out"), "run_dir": str(inputs / "mine")}
+    run_here(toy_config(inputs, **options))
+    with pytest.raises(RunMismatchError, match=r"Give another stage\.output, or .* remove it"):
+        run_here(toy_config(inputs, **options, stage__word="bye"))
+    shutil.rmtree(inputs / "out")
+    with pytest.raises(RunMismatchError, match=r"Give another run_dir, or"):
+        run_here(toy_config(inputs, **options, stage__word="bye"))
+    options["run_dir"] = str(inputs / "other")
+    assert run_here(toy_config(inputs, **options, stage__word="bye")).exit_code == 0
+
+
 def test_a_difference_is_shown_as_one_would_type_it(inputs):
     run_here(toy_config(inputs, run_dir=str(inputs / "mine"), stage__broken_setup=False))
     other = {"stage__output": str(inputs / "out"), "stage__broken_setup": True}

@@ -59,6 +59,8 @@ def test_in_words():
     assert used_in_words(account([GPU])) == gpu
     short = account([Usage(cpus=2, wall_s=6, cpu_s=1, busy_s=3)])
     assert used_in_words(short) == "12.0 CPU-seconds, 50% idle, 8% of the cores used"
+    beginning = account([Usage(cpus=2, wall_s=6, cpu_s=1)])
+    assert used_in_words(beginning) == "12.0 CPU-seconds, 8% of the cores used"
     assert speed_in_words(Rates()) == ""
     assert speed_in_words(Rates(1, 1999.4, 3 << 19, 2048)) == (
         "1,999 samples/s, 1.5 MiB/s read, 2.0 KiB/s written"

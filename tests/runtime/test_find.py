@@ -70,6 +70,17 @@ def test_a_folder_that_is_nothing_of_ours(tmp_path, folder):
         find_run(str(tmp_path), folder)
 
 
+def test_the_folder_above_output_folders_names_them(tmp_path, folder):
+    """As that of a pipeline."""
+    write_inputs(tmp_path, a="one")
+    for name in ("shards", "index"):
+        run_here(toy_config(tmp_path, stage__output=str(tmp_path / "packed" / name)))
+    packed = tmp_path / "packed"
+    shown = rf"output folders in it:\n  {packed}/index\n  {packed}/shards$"
+    with pytest.raises(RunMismatchError, match=shown):
+        find_run(str(packed), folder)
+
+
 def test_a_remote_output_folder(tmp_path, s3_bucket, folder):
     write_inputs(tmp_path, a="one")
     run_dir = run_here(toy_config(tmp_path, stage__output=f"{s3_bucket}/out")).run_dir
