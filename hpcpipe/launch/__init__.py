@@ -10,6 +10,7 @@ SLURM:
     parameters, arrays      what sbatch is told; how many arrays of which sizes
     squeue, not_started     what the queue says; workers that never began
     exclude                 nodes that are left out
+    lock                    one submission at a time
     task, job               what runs in a worker's process; the job it is, and its requeue
 
 Pipelines:

@@ -12,6 +12,7 @@ from hpcpipe.console import say, warn
 from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError
 from hpcpipe.launch import pipeline_slurm, slurm
 from hpcpipe.launch import start as runs
+from hpcpipe.launch.lock import launching
 from hpcpipe.launch.pending import show
 from hpcpipe.launch.place import check_place
 from hpcpipe.manifest.pipeline_dir import FORMAT_VERSION, PipelineDir, is_pipeline_dir
@@ -67,7 +68,8 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
     say(f"pipeline   {show(directory.path)} ({how})")
     if max_array_size:
         submission = pipeline_slurm.Submission(directory, max_array_size)
-        codes = _each(config, submission.submit)
+        with launching(directory.path):
+            codes = _each(config, submission.submit)
         started = Started(directory, codes, submission.jobs, is_submitted=True)
     else:
 

@@ -18,6 +18,7 @@ from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.launch.arrays import Array, num_live_workers, num_running_at_most, plan_arrays
 from hpcpipe.launch.exclude import leave_in_queue
+from hpcpipe.launch.lock import launching
 from hpcpipe.launch.parameters import excluded, layout, worker_parameters
 from hpcpipe.launch.pending import Pending, make_private, new_launch, python_command, show
 from hpcpipe.launch.task import WorkerTask
@@ -65,9 +66,17 @@ def launch(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> No
 
     Raises:
         ConfigError: the options for submitit contradict each other.
-        LaunchError: sbatch refused; its words are in the message, and nothing is queued.
+        LaunchError: sbatch refused; its words are in the message, and nothing is queued. Or
+            somebody else is launching the run.
         OSError: the run directory cannot be written.
     """
+    with launching(pending.run.path):
+        _add_workers(pending, launcher, max_array_size)
+    say(f"status     python -m hpcpipe status {show(pending.run.path)}")
+    say(f"cancel     python -m hpcpipe cancel {show(pending.run.path)}")
+
+
+def _add_workers(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> None:
     run = pending.run
     parameters = worker_parameters(pending.config, launcher)
     parameters["exclude"] = excluded(pending.config, pending.bad_nodes) or None
@@ -90,8 +99,6 @@ def launch(pending: Pending, launcher: SlurmLauncher, max_array_size: int) -> No
     else:
         arrays = plan_arrays(missing, max_array_size, max_jobs)
         _submit_arrays(pending, parameters, arrays, num_live)
-    say(f"status     python -m hpcpipe status {show(run.path)}")
-    say(f"cancel     python -m hpcpipe cancel {show(run.path)}")
 
 
 def num_workers(pending: Pending, array_size: int, min_shards_per_worker: int) -> int:

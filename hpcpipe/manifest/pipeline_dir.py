@@ -5,6 +5,7 @@ PIPELINE_DIR/
   jobs/N.json       the Nth submission: a step's plan job and the array that waits for it
   jobs/N.yaml       the step's config, for the plan job
   plans/N.json      what became of that plan job, written by it
+  launching.json    while somebody submits steps: who
   submitit/N/       what submitit keeps of the jobs, and their output
 
 What is done stands in the runs' own directories; nothing of it is repeated here.

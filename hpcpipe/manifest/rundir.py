@@ -7,6 +7,7 @@ RUN_DIR/
   sources.json      of a step: digests of what the steps above held when it was planned
   digest.json       of a run that a step reads: digest of what it made, kept until that changes
   artifacts/        files the plan wrote for the workers
+  launching.json    while somebody submits workers: who
   launches/N.json   what was started, by whom, with which array ids
   claims/xx/B.N     attempt N on block B and, by its content, its owner; gone after the end
   journal/*.jsonl   what became of the attempts, one writer a file
