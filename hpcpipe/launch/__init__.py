@@ -9,6 +9,7 @@ A run:
 SLURM:
     parameters, arrays      what sbatch is told; how many arrays of which sizes
     squeue, not_started     what the queue says; workers that never began
+    queue_watch, refusal    waiting for jobs, and why they wait; what sbatch does not take
     exclude                 nodes that are left out
     lock                    one submission at a time
     task, job               what runs in a worker's process; the job it is, and its requeue

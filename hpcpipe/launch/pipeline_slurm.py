@@ -18,6 +18,7 @@ from hpcpipe.launch import slurm, squeue
 from hpcpipe.launch import start as runs
 from hpcpipe.launch.parameters import layout
 from hpcpipe.launch.pending import own_arguments, show
+from hpcpipe.launch.queue_watch import QueueWatch
 from hpcpipe.launch.step_jobs import submit_both
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Step
@@ -166,17 +167,15 @@ def await_plan(directory: PipelineDir, number: int) -> str:
     """
     job = directory.read_job(number)
     say(f"waiting    for plan job {job.plan_job}")
-    is_live, queue_at = True, time.monotonic() + slurm.QUEUE_POLL_S
+    queue, is_over = QueueWatch(lambda: [job.plan_job], say), False
     while True:
         planned = directory.read_plan(number)
         if planned is not None:
             return planned.error
-        if not is_live:
+        if is_over:
             return (
                 f"step {job.step} was not planned: its plan job {job.plan_job} ended without a "
                 f"word, or was cancelled. See {show(directory.submitit / str(number))}"
             )
-        if time.monotonic() > queue_at:
-            is_live = slurm.may_live([job.plan_job])
-            queue_at = time.monotonic() + slurm.QUEUE_POLL_S
+        is_over = queue.is_over()
         time.sleep(slurm.POLL_S)

@@ -1,12 +1,12 @@
 """Workers as one SLURM array, through submitit; the command returns once sbatch has it."""
 
 import contextlib
-import logging
+import io
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,15 @@ from hpcpipe.launch.exclude import leave_in_queue
 from hpcpipe.launch.lock import launching
 from hpcpipe.launch.parameters import excluded, layout, worker_parameters
 from hpcpipe.launch.pending import Pending, make_private, new_launch, python_command, show
+from hpcpipe.launch.queue_watch import QueueWatch
+from hpcpipe.launch.refusal import refusal
 from hpcpipe.launch.task import WorkerTask
-from hpcpipe.manifest.rundir import Launch
+from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime.find import read_resources
 from hpcpipe.runtime.progress import Progress
 from hpcpipe.runtime.summary import exit_code
 
-logger = logging.getLogger(__name__)
-
 POLL_S = 1.0
-QUEUE_POLL_S = 10.0
 TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")
 
 
@@ -95,10 +95,20 @@ def _add_workers(pending: Pending, launcher: SlurmLauncher, max_array_size: int)
             why = f": {at_most} of them may run at a time (launcher.max_parallel)"
         max_jobs = max(max_jobs, 1)
     if missing <= 0:
+        why += _told_of_other_resources(pending, live)
         say(f"workers    {num_live} are queued or running already, none were added{why}")
     else:
         arrays = plan_arrays(missing, max_array_size, max_jobs)
         _submit_arrays(pending, parameters, arrays, num_live)
+
+
+def _told_of_other_resources(pending: Pending, live: Collection[str]) -> str:
+    """What is in the queue does not change with the command that is typed again."""
+    run = pending.run
+    names = [f"launches/{old.number}.yaml" for old in run.read_launches() if old.array_job in live]
+    if all(read_resources(run, name) == pending.config.resources for name in names):
+        return ""
+    return "; they ask for other resources than this command: to change that, cancel them first"
 
 
 def num_workers(pending: Pending, array_size: int, min_shards_per_worker: int) -> int:
@@ -162,23 +172,6 @@ def _submit_what_is_allowed(pending: Pending, parameters: dict[str, Any], array:
         return record
 
 
-def refusal(error: Exception) -> str:
-    """Word the message for a submission that sbatch refused.
-
-    Args:
-        error: submitit's, with sbatch's words.
-
-    Returns:
-        The message.
-
-    Raises:
-        Nothing.
-    """
-    text = " ".join(str(error).split())
-    hint = "see site.* and resources.* (--cfg job shows them); launcher=script writes the file"
-    return f"the array was not submitted, nothing is queued: {text}\n{hint}"
-
-
 def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str) -> str:
     """Submit tasks as one array; a single one as a job of its own.
 
@@ -200,7 +193,8 @@ def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], pytho
     make_private(folder)
     # exec makes the worker the batch process itself, so that it gets the signals.
     start = "" if parameters.get("use_srun", True) else "exec "
-    with _clean_environment():
+    # submitit prints what sbatch says to standard error, and raises it as well.
+    with _clean_environment(), contextlib.redirect_stderr(io.StringIO()):
         executor = submitit.SlurmExecutor(
             folder=folder,
             python=f"{start}{python}",
@@ -237,8 +231,8 @@ def follow(pending: Pending) -> None:
         KeyboardInterrupt: interrupted; the workers go on.
     """
     run, config = pending.run, pending.config
-    queue_at = time.monotonic() + QUEUE_POLL_S
     with Progress(pending.state, config.limit) as bar:
+        queue = QueueWatch(lambda: _arrays(run), bar.tell)
         while True:
             events = [event for _, event in pending.reader.read()]
             pending.state.plan.refresh()
@@ -248,30 +242,10 @@ def follow(pending: Pending) -> None:
             code = exit_code(
                 pending.state, config, config.limit, has_finalize=run.info.has_finalize
             )
-            if code != 4:
+            if code != 4 or queue.is_over():
                 return
-            if time.monotonic() > queue_at:
-                arrays = [old.array_job for old in run.read_launches() if old.array_job]
-                if not may_live(arrays):
-                    return
-                queue_at = time.monotonic() + QUEUE_POLL_S
             time.sleep(POLL_S)
 
 
-def may_live(arrays: list[str]) -> bool:
-    """Tell whether tasks are queued or running; a queue that does not answer proves nothing.
-
-    Args:
-        arrays: array job ids.
-
-    Returns:
-        False only where SLURM says so.
-
-    Raises:
-        Nothing.
-    """
-    try:
-        return squeue.num_live_tasks(arrays) > 0
-    except LaunchError as error:
-        logger.warning("%s; going on", error)
-        return True
+def _arrays(run: RunDir) -> list[str]:
+    return [launch.array_job for launch in run.read_launches() if launch.array_job]

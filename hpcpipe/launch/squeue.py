@@ -73,7 +73,12 @@ def live_tasks(arrays: Collection[str]) -> dict[str, int]:
     Raises:
         LaunchError: squeue does not answer.
     """
-    return dict(Counter(task.array for task in _live(arrays, TIMEOUT_S)))
+    return dict(Counter(task.array for task in tasks_of(arrays)))
+
+
+def tasks_of(arrays: Collection[str]) -> list[Task]:
+    """List queued and running tasks of arrays. Raises LaunchError where squeue does not answer."""
+    return _live(arrays, TIMEOUT_S)
 
 
 def queued_tasks(launches: Iterable[Launch], timeout_s: float) -> list[Task] | None:

@@ -14,6 +14,7 @@ from hpcpipe.launch import slurm
 from hpcpipe.launch.exclude import leave_bad_nodes
 from hpcpipe.launch.parameters import worker_parameters
 from hpcpipe.launch.pending import python_command
+from hpcpipe.launch.refusal import refusal
 from hpcpipe.launch.step_task import PlanTask, StepTask
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job
@@ -94,7 +95,7 @@ def _submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], pyth
         return slurm.submit(tasks, folder, parameters, python)
     except (FailedJobError, FailedSubmissionError, ValueError) as error:
         shutil.rmtree(folder)
-        raise LaunchError(slurm.refusal(error)) from error
+        raise LaunchError(refusal(error)) from error
 
 
 def plan_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from hpcpipe.console import visible
 from hpcpipe.manifest.journal import FINALIZE, Brief
 from hpcpipe.manifest.state import RunState
 
@@ -62,7 +63,11 @@ class Progress:
         elif event.event == "failed":
             self._num_failures += 1
             self._bar.set_postfix_str(f"{self._num_failures} failed, last: {event.shard}")
-            self._bar.write(f"shard {event.shard} failed: {_error(event)}", file=sys.stderr)
+            self.tell(f"shard {event.shard} failed: {_error(event)}")
+
+    def tell(self, line: str) -> None:
+        """Print a line above the bar. Raises OSError where standard error is closed."""
+        self._bar.write(visible(line), file=sys.stderr)
 
 
 def _error(event: Brief) -> str:

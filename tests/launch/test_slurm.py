@@ -6,6 +6,8 @@ import stat
 import pytest
 
 from hpcpipe.errors import LaunchError
+from hpcpipe.launch import queue_watch
+from hpcpipe.launch.queue_watch import QueueWatch
 from hpcpipe.launch.start import start
 from tests.toys.runs import toy_config, write_inputs
 
@@ -80,16 +82,22 @@ def test_fewer_workers_are_submitted_where_the_account_allows_no_more(tmp_path, 
     assert '"array_job":"77"' in (started.run_dir / "launches" / "1.json").read_text()
 
 
-def test_a_limit_that_lets_nothing_through_is_an_error(tmp_path, cluster):
+def test_a_limit_that_lets_nothing_through_is_an_error(tmp_path, cluster, capfd):
     cluster(limit=0)
     write_inputs(tmp_path, a="1", b="2")
-    with pytest.raises(LaunchError, match=r"nothing is queued: .*AssocMaxSubmitJobLimit"):
+    said = r"nothing is queued:\n  sbatch: error: AssocMaxSubmitJobLimit\nsee site"
+    with pytest.raises(LaunchError, match=said):
         start(toy_config(tmp_path), "submit")
+    assert "AssocMaxSubmitJobLimit" not in capfd.readouterr().err  # said once, by the error
 
 
 def test_a_mistyped_submitit_option_is_told_with_the_valid_ones(tmp_path, cluster):
     write_inputs(tmp_path, a="1")
-    with pytest.raises(LaunchError, match=r"(?s)partitoin.*partition"):
+    told = (
+        r"nothing is queued:\nlauncher\.slurm\.partitoin: no such option "
+        r"\(did you mean partition\?\); there are: account, [a-z_, ]*$"
+    )
+    with pytest.raises(LaunchError, match=told):
         start(toy_config(tmp_path, launcher__slurm={"partitoin": "p"}), "submit")
 
 
@@ -104,3 +112,37 @@ def test_the_surrounding_job_is_hidden_from_sbatch(tmp_path, cluster, monkeypatc
     assert "SLURM_CONF=/etc/slurm.conf" in env
     assert "SBATCH_ACCOUNT=mine" in env
     assert os.environ["SLURM_JOB_ID"] == "5"
+
+
+def test_whoever_waits_is_told_once_why_nothing_begins(tmp_path, cluster, monkeypatch):
+    """Until everything is over; a running task needs no words."""
+    monkeypatch.setattr(queue_watch, "QUEUE_POLL_S", 0)
+    told = []
+    queue = QueueWatch(lambda: ["77"], told.append)
+    answers = [
+        ["PENDING N/A None", "PENDING N/A None"],
+        ["PENDING N/A Resources", "PENDING N/A Nodes are down", "PENDING N/A Resources"],
+        ["PENDING N/A Resources"],
+        ["RUNNING N/A None", "PENDING N/A Priority"],
+    ]
+    for lines in answers:
+        rows = "".join(f"echo '77 {index} {line}'\n" for index, line in enumerate(lines))
+        (tmp_path / "bin" / "squeue").write_text(f"#!/bin/sh\n{rows}")
+        assert not queue.is_over()
+    assert told == ["waiting    3 pending in the queue (Resources, Nodes are down)"]
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    assert not queue.is_over()
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\n")
+    assert queue.is_over()
+
+
+def test_workers_in_the_queue_keep_what_they_asked_for(tmp_path, cluster, capsys):
+    """Whoever asks for more is told that none of them got it."""
+    write_inputs(tmp_path, a="1")
+    start(toy_config(tmp_path), "submit")
+    (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\necho 77 0 PENDING N/A Resources\n")
+    start(toy_config(tmp_path), "submit")
+    assert capsys.readouterr().out.count("none were added\n") == 1
+    start(toy_config(tmp_path, resources__mem_gb=9), "submit")
+    told = "none were added; they ask for other resources than this command: "
+    assert told in capsys.readouterr().out
