@@ -2,6 +2,7 @@
 
 A run:
     start, pending          from a config to started workers, and what the user is told
+    compact                 sparing workers the reading of long journals
     prepare, place          finding the run that a command means, or making it
     space, quota            is there room for what it will write
     here, local, slurm, script      one file a way of starting workers

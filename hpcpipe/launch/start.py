@@ -8,12 +8,12 @@ from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
 from hpcpipe.console import plural, say, warn
 from hpcpipe.errors import ConfigError
 from hpcpipe.launch import here, local, not_started, script, slurm
+from hpcpipe.launch.compact import open_compacted
 from hpcpipe.launch.exclude import leave_bad_nodes, retry_elsewhere
 from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
 from hpcpipe.manifest.code import Code
-from hpcpipe.manifest.compaction import write_snapshot
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_access
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
@@ -26,10 +26,6 @@ from hpcpipe.runtime.summary import Observer, exit_code
 
 SHORT_LIMIT_MIN = 6
 """Time limits that are less leave a worker half of its job or less."""
-
-
-COMPACT_BYTES = 8 << 20
-"""Journals of more than this, some 25,000 shards, are worth a snapshot before a launch."""
 
 
 class Started(NamedTuple):
@@ -71,7 +67,7 @@ def start(
     run, how = prepare(config, sources)
     if warning := check_access(run):
         warn(f"warning: {warning}")
-    state, reader = open_state(run, config)
+    state, reader = open_compacted(run, config)
     bad = leave_bad_nodes(run, config, state) if mode == "submit" else []
     state, reader = retry_elsewhere(run, config, state, bad) or (state, reader)
     code = exit_code(state, config, config.limit, has_finalize=run.info.has_finalize)
@@ -87,8 +83,6 @@ def start(
     check_space(pending, _num_workers(pending, mode))
     if mode == "submit" and not isinstance(config.launcher, LocalLauncher):
         _warn_of_short_limit(config.resources.time_min)
-    if reader.num_bytes > COMPACT_BYTES:
-        _compact(pending)
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
         return Started(run.path, report(pending, interrupted=here.launch(pending)))
@@ -109,15 +103,6 @@ def _are_options_known(pending: Pending, code: int) -> bool:
     except ConfigError:
         return False  # as far as can be told another version's, which is why this was launched
     return code != 0 or stored.max_failed_fraction == pending.config.run.max_failed_fraction
-
-
-def _compact(pending: Pending) -> None:
-    """Spare every worker the reading of what was read just now."""
-    options = pending.config.run
-    try:
-        write_snapshot(pending.run, options.max_attempts, options.max_lost)
-    except OSError as error:
-        warn(f"warning: the snapshot could not be written, workers start slower: {error}")
 
 
 def _warn_of_short_limit(time_min: int) -> None:

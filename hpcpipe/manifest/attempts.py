@@ -80,7 +80,7 @@ class Attempts:
             Nothing.
         """
         self._grow()
-        done, through, events = self._done, self._reset, list(events)
+        done, through, events, num_new = self._done, self._reset, list(events), 0
         if indexes is None:
             indexes = self.plan.indexes([event.shard for event in events])
         for event, index in zip(events, indexes, strict=True):
@@ -90,8 +90,8 @@ class Attempts:
                         continue
                     if index is None:
                         self._finish_other(event)
-                    elif event.attempt > done[index]:
-                        self._num_done += not done[index]
+                    elif event.attempt > (before := done[index]):
+                        num_new += not before
                         done[index] = event.attempt
                 case "failed":
                     failures = self.failures.setdefault(event.shard, {})
@@ -107,6 +107,7 @@ class Attempts:
                     self._end(event.block, event.attempt)
                 case "reset":
                     self._forget(event)
+        self._num_done += num_new
 
     def _finish_other(self, event: Brief) -> None:
         if event.shard == FINALIZE:

@@ -154,7 +154,6 @@ class JournalReader(Generic[Line]):
 
     Attributes:
         offsets: bytes that were read of every journal, by file name.
-        num_bytes: bytes that this reader has read.
     """
 
     def __init__(
@@ -174,7 +173,6 @@ class JournalReader(Generic[Line]):
         self.offsets = dict(offsets or {})
         self._expected: set[str] = set()
         self._decoder = msgspec.json.Decoder(line)
-        self.num_bytes = 0
 
     def expect(self, worker: str) -> None:
         """Read a worker's journal from now on even if the folder's listing lacks it.
@@ -192,6 +190,15 @@ class JournalReader(Generic[Line]):
             Nothing.
         """
         self._expected.add(f"{worker}.jsonl")
+
+    def num_unread_bytes(self) -> int:
+        """Bytes that the journals have beyond what was read. Raises OSError."""
+        with os.scandir(self._folder) as entries:
+            return sum(
+                max(entry.stat().st_size - self.offsets.get(entry.name, 0), 0)
+                for entry in entries
+                if entry.name.endswith(".jsonl")
+            )
 
     def read(self, workers: Collection[str] | None = None) -> list[tuple[str, Line]]:
         """Read the events since the last call.
@@ -251,7 +258,6 @@ class JournalReader(Generic[Line]):
                 if end:
                     yield data[:end]
                     offset += end
-                    self.num_bytes += end
                     self.offsets[name] = offset
 
     def _decode(self, name: str, data: bytes) -> list[Line]:

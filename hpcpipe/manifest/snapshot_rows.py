@@ -1,5 +1,6 @@
 """The snapshot's columns, made of journal lines."""
 
+from collections.abc import Sequence
 from itertools import accumulate, chain
 from typing import Any
 
@@ -43,11 +44,12 @@ def row_schema() -> Any:
     )
 
 
-def as_table(told: list[tuple[str, Event]]) -> Any:
+def as_table(workers: Sequence[str], events: Sequence[Event]) -> Any:
     """Make rows of journal lines.
 
     Args:
-        told: workers and what they wrote.
+        workers: names of those who wrote them.
+        events: the lines.
 
     Returns:
         An Arrow table of `row_schema`, one row a line.
@@ -57,39 +59,44 @@ def as_table(told: list[tuple[str, Event]]) -> Any:
     """
     import pyarrow as pa
 
-    schema, events = row_schema(), [event for _, event in told]
-    columns: dict[str, list[Any]] = {
+    schema, outputs = row_schema(), _outputs(events)
+    columns: dict[str, Any] = {
         "attempt": [event.attempt for event in events],
-        "worker": [worker for worker, _ in told],
+        "worker": workers,
         "host": [event.host for event in events],
         "ended_at": [event.at for event in events],
         "seconds": [event.seconds for event in events],
         "num_samples": [event.num_samples for event in events],
         "bytes_in": [event.bytes_in for event in events],
-        "bytes_out": [sum([file.size_bytes for file in event.outputs]) for event in events],
+        "bytes_out": _bytes_out(outputs),
         "error_class": [event.error_class or None for event in events],
         "error": [event.error or None for event in events],
     }
     arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
-    return pa.Table.from_arrays([*arrays, _stats(events), _outputs(events)], schema=schema)
+    return pa.Table.from_arrays([*arrays, _stats(events), outputs], schema=schema)
 
 
-def _stats(events: list[Event]) -> Any:
+def _stats(events: Sequence[Event]) -> Any:
+    import numpy as np
     import pyarrow as pa
 
-    keys = list(chain.from_iterable([event.stats.keys() for event in events]))
-    values = list(map(float, chain.from_iterable([event.stats.values() for event in events])))
-    offsets = list(accumulate([len(event.stats) for event in events], initial=0))
+    stats = [event.stats for event in events]
+    keys = list(chain.from_iterable(stats))
+    values = list(chain.from_iterable(map(dict.values, stats)))
+    offsets = list(accumulate(map(len, stats), initial=0))
     return pa.MapArray.from_arrays(
-        pa.array(offsets, pa.int32()), pa.array(keys, pa.string()), pa.array(values, pa.float64())
+        pa.array(offsets, pa.int32()),
+        pa.array(keys, pa.string()),
+        pa.array(np.array(values, np.float64)),
     )
 
 
-def _outputs(events: list[Event]) -> Any:
+def _outputs(events: Sequence[Event]) -> Any:
     import pyarrow as pa
 
     kind = row_schema().field("outputs").type
-    files = list(chain.from_iterable([event.outputs for event in events]))
+    outputs = [event.outputs for event in events]
+    files = list(chain.from_iterable(outputs))
     columns: dict[str, list[Any]] = {
         "path": [file.path for file in files],
         "size_bytes": [file.size_bytes for file in files],
@@ -98,7 +105,16 @@ def _outputs(events: list[Event]) -> Any:
     }
     fields = list(kind.value_type)
     arrays = [pa.array(columns[field.name], field.type) for field in fields]
-    offsets = list(accumulate([len(event.outputs) for event in events], initial=0))
+    offsets = list(accumulate(map(len, outputs), initial=0))
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), pa.StructArray.from_arrays(arrays, fields=fields), type=kind
     )
+
+
+def _bytes_out(outputs: Any) -> Any:
+    """Sums of the outputs' sizes."""
+    import numpy as np
+
+    sizes = outputs.values.field("size_bytes").to_numpy()
+    sums = np.concatenate(([0], np.cumsum(sizes)))
+    return np.diff(sums[outputs.offsets.to_numpy()])

@@ -38,7 +38,8 @@ def close_if_over(run: RunDir, options: RunOptions, state: RunState) -> None:
         if not _is_over(run, options, state) or _is_anybody_at_work(run, options.lease_s):
             return
         if run.claims.is_dir():
-            latest = write_snapshot(run, options.max_attempts, options.max_lost)
+            limits = options.max_attempts, options.max_lost
+            latest, _ = write_snapshot(run, state.plan, *limits)
             if not _is_over(run, options, latest):
                 return
             _end_unknown_attempts(run, latest)

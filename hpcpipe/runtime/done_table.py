@@ -7,8 +7,9 @@ which attempt counts.
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
-from typing import NamedTuple
+from itertools import compress
+from operator import itemgetter, sub
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -102,8 +103,8 @@ class DoneTable:
         """
         attempts = snapshot.attempts()
         self._snapshot = snapshot
-        self._indexes.fromlist([index for index, attempt in enumerate(attempts) if attempt])
-        self._attempts.fromlist([attempt for attempt in attempts if attempt])
+        self._indexes.extend(compress(range(len(attempts)), attempts))
+        self._attempts.extend(filter(None, attempts))
         self._at.extend(snapshot.figures("ended_at", "d"))
         self._seconds.extend(snapshot.figures("seconds", "d"))
         self._num_samples.extend(snapshot.figures("num_samples", "q"))
@@ -127,21 +128,27 @@ class DoneTable:
         Raises:
             Nothing.
         """
-        pairs = list(zip(events, indexes, strict=True))
-        known = [e for e, index in pairs if e.event == "done" and index is not None]
-        self._add_others([e for e, index in pairs if e.event == "done" and index is None])
-        self._indexes.fromlist(
-            [index for e, index in pairs if e.event == "done" and index is not None]
-        )
-        self._attempts.fromlist([event.attempt for event in known])
-        self._at.fromlist([event.at for event in known])
-        self._seconds.fromlist([event.seconds for event in known])
-        self._num_samples.fromlist([event.num_samples for event in known])
-        self._bytes_in.fromlist([event.bytes_in for event in known])
-        self._bytes_out.fromlist(list(map(_bytes_out, known)))
-        stats = [event.stats for event in known]
+        if None in indexes or any([event.event != "done" for event in events]):
+            events, indexes = self._set_aside(events, indexes)
+        self._indexes.fromlist(cast(list[int], indexes))
+        self._attempts.fromlist([event.attempt for event in events])
+        self._at.fromlist([event.at for event in events])
+        self._seconds.fromlist([event.seconds for event in events])
+        self._num_samples.fromlist([event.num_samples for event in events])
+        self._bytes_in.fromlist([event.bytes_in for event in events])
+        self._bytes_out.fromlist(list(map(_bytes_out, events)))
+        stats = [event.stats for event in events]
         self._stats += stats
         _add(self._stats_sum, _sum_stats(stats), 1)
+
+    def _set_aside(
+        self, events: list[Counted], indexes: list[int | None]
+    ) -> tuple[list[Counted], list[int | None]]:
+        """Keep what makes no row, and give the rest."""
+        done = [(e, index) for e, index in zip(events, indexes, strict=True) if e.event == "done"]
+        self._add_others([event for event, index in done if index is None])
+        rest = [(event, index) for event, index in done if index is not None]
+        return [event for event, _ in rest], [index for _, index in rest]
 
     def _add_others(self, events: list[Counted]) -> None:
         for event in events:
@@ -178,6 +185,8 @@ class DoneTable:
 
     def _outdated(self) -> list[int]:
         """Rows that do not count."""
+        if len(self._indexes) == self._state.num_done:
+            return []  # since each shard that is done has the row that counts
         rows = self._state.outdated(self._indexes, self._attempts)
         if len(self._indexes) - len(rows) <= self._state.num_done:
             return rows
@@ -199,16 +208,16 @@ class DoneTable:
         if not latest:
             return Rates()
         begin = latest - RATE_WINDOW_S
-        recent = [row for row, when in enumerate(at) if when > begin]
-        first = max(min([at[row] - self._seconds[row] for row in recent]), begin)
+        recent = [when > begin for when in at]
+        first = max(min(map(sub, compress(at, recent), compress(self._seconds, recent))), begin)
         span_s = max(latest, min(time.time(), latest + _SLACK_S)) - first
         if span_s <= 0:
             return Rates()
         return Rates(
-            shards_per_s=len(recent) / span_s,
-            samples_per_s=sum([self._num_samples[row] for row in recent]) / span_s,
-            bytes_in_per_s=sum([self._bytes_in[row] for row in recent]) / span_s,
-            bytes_out_per_s=sum([self._bytes_out[row] for row in recent]) / span_s,
+            shards_per_s=sum(recent) / span_s,
+            samples_per_s=sum(compress(self._num_samples, recent)) / span_s,
+            bytes_in_per_s=sum(compress(self._bytes_in, recent)) / span_s,
+            bytes_out_per_s=sum(compress(self._bytes_out, recent)) / span_s,
         )
 
 

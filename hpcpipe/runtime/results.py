@@ -14,7 +14,7 @@ from hpcpipe.formats.remote_errors import outages
 from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.manifest.snapshot import STATE_COLUMNS, read_snapshot, reader_after
+from hpcpipe.manifest.snapshot import STATE_COLUMNS, Snapshot, read_snapshot, reader_after
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.outputs import OutputFolder, check_name
 from hpcpipe.runtime.staged_file import CHECKSUMS, COPY_BYTES
@@ -71,8 +71,28 @@ def read_state(run: RunDir, options: RunOptions) -> tuple[RunState, JournalReade
         OSError: a file cannot be read.
     """
     plan = Plan(run.path, run.info.block_size)
+    return state_after(run, plan, read_snapshot(run, plan, STATE_COLUMNS), options)
+
+
+def state_after(
+    run: RunDir, plan: Plan, snapshot: Snapshot | None, options: RunOptions
+) -> tuple[RunState, JournalReader[Brief]]:
+    """Go on from a run's plan and snapshot.
+
+    Args:
+        run: the run directory.
+        plan: its plan; shards that were added since are taken in.
+        snapshot: its snapshot with `STATE_COLUMNS`; None to read the journals alone.
+        options: how its shards are run.
+
+    Returns:
+        The state, and the reader to go on with.
+
+    Raises:
+        PlanError: the plan is damaged.
+        OSError: a file cannot be read.
+    """
     state = RunState(plan, options.max_attempts, options.max_lost)
-    snapshot = read_snapshot(run, plan, STATE_COLUMNS)
     if snapshot is not None:
         state.restore(snapshot.attempts())
         for _, events in snapshot.events(Brief):

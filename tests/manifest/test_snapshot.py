@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpcpipe.manifest import compaction
 from hpcpipe.manifest import snapshot as snapshots
-from hpcpipe.manifest.compaction import write_snapshot
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalWriter
 from hpcpipe.manifest.plan import Plan, write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo
@@ -52,6 +52,12 @@ def write(run, journal, *events):
         path.with_suffix(".new").unlink()
     else:
         JournalWriter(path).write(*events)
+
+
+def write_snapshot(run, plan=None):
+    return compaction.write_snapshot(
+        run, plan or Plan(run.path, BLOCK_SIZE), MAX_ATTEMPTS, MAX_LOST
+    )
 
 
 def view(run, *, use_snapshot):
@@ -119,7 +125,7 @@ def test_any_split_of_any_events_gives_the_same_state(
     for part in (first, second):
         for journal, event in part:
             write(run, journal, event)
-        write_snapshot(run, MAX_ATTEMPTS, MAX_LOST)
+        write_snapshot(run)
     if is_extended:
         write_plan(run.path / "plan-0002.jsonl", [Shard("later")])
     for journal, event in third:
@@ -137,7 +143,7 @@ def run(tmp_path):
     write(run, "w-1", done("a", 2), Event("failed", 1, "b", error="bad", error_class="KeyError",
                                           final=True, host="n7", at=5.0))  # fmt: skip
     write(run, "v-2", done("a", 1), done(FINALIZE, 1), Event("closed", 1, block="1"))
-    write_snapshot(run, MAX_ATTEMPTS, MAX_LOST)
+    write_snapshot(run)
     return run
 
 
@@ -161,12 +167,22 @@ def test_people_find_one_row_a_shard(run):
     assert (worker, json.loads(line)["event"]) == ("v-2", "closed")
 
 
+def test_a_shard_that_was_added_while_journals_were_read_has_its_own_row(run):
+    plan = Plan(run.path, BLOCK_SIZE)
+    write_plan(run.path / "plan-0002.jsonl", [Shard("later")])
+    write(run, "w-1", done("later", 3))
+    write_snapshot(run, plan)
+    row = pq.read_table(snapshot_path(run)).to_pylist()[-1]
+    assert (row["shard"], row["attempt"], row["ended_at"]) == ("later", 3, 3.123456789)
+    assert row["outputs"][0]["path"] == "later.tar"
+
+
 def test_a_truncated_damaged_or_foreign_one_is_passed_over(run, tmp_path, caplog):
     path = snapshot_path(run)
     whole = path.read_bytes()
     expected = view(run, use_snapshot=False)
     other = make_run(tmp_path / "other", name="other")
-    write_snapshot(other, MAX_ATTEMPTS, MAX_LOST)
+    write_snapshot(other)
     middle = len(whole) // 2
     for data in (
         b"",

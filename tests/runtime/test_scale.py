@@ -59,7 +59,7 @@ def test_larger_blocks_come_first(many):
 
 def test_a_resume_from_a_snapshot_goes_on_where_the_journals_are(many, monkeypatch, caplog):
     monkeypatch.setattr(snapshot, "WORTH_BYTES", 0)
-    monkeypatch.setattr("hpcpipe.launch.start.COMPACT_BYTES", 1000)
+    monkeypatch.setattr("hpcpipe.launch.compact.COMPACT_BYTES", 1000)
     config = toy_config(many, limit=300, run__max_failed_fraction=0.1)
     run = RunDir(run_here(config).run_dir)
     assert not snapshot.snapshot_path(run).exists()

@@ -2,6 +2,7 @@ import msgspec
 
 from hpcpipe.manifest import snapshot
 from hpcpipe.manifest.compaction import write_snapshot
+from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.changes import reset_shards
 from hpcpipe.runtime.summary import Observer
@@ -37,5 +38,6 @@ def test_a_snapshot_and_what_came_after_it_sum_up_like_the_journals(tmp_path, mo
     with_snapshot = figures(run, config.run)
     assert with_snapshot == with_journals
     assert with_snapshot["failures"]
-    write_snapshot(run, config.run.max_attempts, config.run.max_lost)
+    plan = Plan(run.path, run.info.block_size)
+    write_snapshot(run, plan, config.run.max_attempts, config.run.max_lost)
     assert figures(run, config.run) == with_journals
