@@ -41,7 +41,7 @@ wheel: venv
 	$(BIN)/python tests/wheel_check.py
 
 test: venv slurm-packages lint wheel
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $$(($$(nproc) + 2)) --dist loadgroup --durations 20
 
 demo: $(VENV)/.installed-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" launchers/demo.sh

@@ -14,12 +14,25 @@ from tests.faults.faults import Faults, build
 from tests.servers.s3 import S3Server, s3_server
 from tests.servers.seaweedfs import seaweedfs_server
 
+FIRST_CLUSTER = {"test_environment", "test_events", "test_run", "test_verbs"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of several processes two have all of SLURM, half each, and what takes long comes first."""
+    for item in items:
+        if "slurm" in item.keywords:
+            half = "first" if item.path.stem in FIRST_CLUSTER else "second"
+            item.add_marker(pytest.mark.xdist_group(f"slurm, {half}"))
+    items.sort(key=lambda item: ("slurm" not in item.keywords, "slow" not in item.keywords))
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _outside_any_cluster() -> None:
     """Tests see no SLURM but the one they start, also when they run inside a job."""
     for name in [key for key in os.environ if key.startswith(("SLURM_", "SBATCH_", "HYDRA_"))]:
         del os.environ[name]
+    # pytest-xdist sets it, and what tests start would find modules that users do not have
+    os.environ.pop("PYTHONPATH", None)
 
 
 @pytest.fixture(scope="session")

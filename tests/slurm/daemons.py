@@ -121,14 +121,18 @@ class Daemons:
     def _start_accounting(self) -> None:
         folder, mysql_socket = self.config.folder, self.config.mysql_socket
         user = user_name()
+        # two servers must not share one, or they take each other's temporary tables
+        temp = folder / "run" / "tmp"
+        temp.mkdir(exist_ok=True)
+        env = {**self.env, "TMPDIR": str(temp)}
         install = ["mariadb-install-db", "--no-defaults", f"--user={user}", "--skip-test-db"]
         install += [f"--datadir={folder}/db", "--auth-root-authentication-method=normal"]
         with (folder / "log" / "mariadb-install-db.log").open("wb") as log:
-            if subprocess.run(install, env=self.env, stdout=log, stderr=log).returncode != 0:
+            if subprocess.run(install, env=env, stdout=log, stderr=log).returncode != 0:
                 raise ClusterError(f"mariadb-install-db failed, see {log.name}")
         server = ["mariadbd", "--no-defaults", f"--user={user}", f"--datadir={folder}/db"]
         server += [f"--socket={mysql_socket}", f"--pid-file={folder}/run/mariadbd.pid"]
-        server += ["--skip-networking", "--innodb-buffer-pool-size=64M"]
+        server += [f"--tmpdir={temp}", "--skip-networking", "--innodb-buffer-pool-size=64M"]
         server += ["--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=0"]
         # slurmdbd asks for longer lock waits than MariaDB's default
         server += ["--innodb-lock-wait-timeout=900"]

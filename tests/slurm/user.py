@@ -5,9 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
-
-from hpcpipe.manifest.identity import Identity
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.workers import read_workers
 from tests.slurm.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +50,6 @@ def wait_until(condition, seconds=60):
 
 
 def alive(path: Path) -> list[int]:
-    identities = [
-        msgspec.json.decode(p.read_bytes(), type=Identity) for p in path.glob("workers/*.json")
-    ]
-    return [i.pid for i in identities if Path(f"/proc/{i.pid}").exists()]
+    """Processes of workers that have said that they are at work, and run."""
+    views = read_workers(RunDir(path), lease_s=60)
+    return [view.identity.pid for view in views if Path(f"/proc/{view.identity.pid}").exists()]

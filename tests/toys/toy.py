@@ -31,10 +31,10 @@ class Toy(Stage):
 
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
     its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends and ``wait`` ends
-    when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file and
-    ``meet N`` until N shards that meet are at hand; ``stop`` says that it was stopped;
-    ``steps N S`` takes N times S seconds, saves its progress and goes on from
-    it; ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
+    when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file,
+    or to be told to stop, and ``meet N`` until N shards that meet are at hand; ``stop`` says
+    that it was stopped; ``steps N S`` takes N times S seconds, saves its progress and goes on
+    from it; ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
     """
 
     word: str
@@ -81,6 +81,8 @@ class Toy(Stage):
                     time.sleep(0.05)
             case "gate":
                 while not Path(rest[0]).exists():
+                    if ctx.should_stop:
+                        raise ShardStopped
                     time.sleep(0.05)
             case "hang" if ctx.attempt < number:
                 time.sleep(600)
