@@ -13,6 +13,7 @@ from hpcpipe.config import load
 from hpcpipe.formats.remote import display, is_remote
 from hpcpipe.formats.remote_uploads import Upload, abort_upload, begun_uploads
 from hpcpipe.manifest.marker import FOLDER, read_markers
+from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import config_name, read_options
@@ -80,6 +81,31 @@ def find_leftovers(run: RunDir, *, logs: bool) -> Iterator[Leftover]:
         patterns = ("logs/*", "submitit/*/*_log.out", "submitit/*/*_log.err")
         for path in sorted(path for pattern in patterns for path in run.path.glob(pattern)):
             yield _leftover("log", path)
+
+
+def find_pipeline_leftovers(directory: PipelineDir, *, logs: bool) -> Iterator[Leftover]:
+    """Find what may be removed of a pipeline and all its steps while nothing of it is queued.
+
+    Args:
+        directory: the pipeline.
+        logs: old logs, too.
+
+    Yields:
+        Leftovers; never submissions and what became of them.
+
+    Raises:
+        HpcPipeError: a run is damaged.
+        OSError: a folder cannot be read.
+    """
+    for run in filter(None, (step.find_run() for step in directory.info.steps)):
+        yield from find_leftovers(run, logs=logs)
+    for folder in (directory.path, directory.jobs, directory.plans):
+        yield from _old("temporary file", folder, re.compile(r"\..+" + _NONCE))
+    # The arrays' files are found as those of the runs, which have links to them, if these began.
+    for path in sorted(directory.path.glob("submitit/*/*/*.pkl")):
+        yield _leftover("pickle", path)
+    for path in sorted(directory.path.glob("submitit/*/*/*_log.*")) if logs else ():
+        yield _leftover("log", path)
 
 
 def remove(leftover: Leftover) -> None:

@@ -3,13 +3,16 @@
 import os
 import time
 
+import pytest
 import s3fs
 
+from hpcpipe.manifest.pipeline_records import Job
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime import leftovers
 from hpcpipe.runtime.session import Session
 from tests.cli.runs import good_run, verb
-from tests.toys.runs import run_here, toy_config
+from tests.launch.test_pipeline import make_pipeline
+from tests.toys.runs import run_here, toy_config, write_inputs
 
 DAY_S = 24 * 3600
 
@@ -135,3 +138,62 @@ def test_unfinished_uploads_of_outputs_are_aborted_once_they_are_old(
     assert f"unfinished upload                0 B  {s3_bucket}/out/a.out" in capsys.readouterr().out
     assert verb("clean", run_dir) == 0
     assert [upload["Key"] for upload in store.list_multipart_uploads(bucket)] == ["elsewhere/b.out"]
+
+
+@pytest.fixture
+def pipeline(tmp_path, monkeypatch):
+    """A pipeline whose steps are complete, and where killed launches have left things."""
+    monkeypatch.setenv("HPCPIPE_RUNS", str(tmp_path / "runs"))
+    write_inputs(tmp_path, a="one")
+    config, directory = make_pipeline(tmp_path)
+    for step in config.steps:
+        run_here(step.config)
+    return directory
+
+
+def test_what_a_pipeline_has_left_goes_with_that_of_its_steps(pipeline, capsys):
+    folder, run = pipeline.path, pipeline.step("second").find_run()
+    before = everything(folder)
+    (folder / "submitit" / "1" / "workers").mkdir(parents=True)
+    (folder / "submitit" / "1" / "plan").mkdir()
+    (run.path / "submitit").mkdir()
+    (run.path / "submitit" / "1").symlink_to(folder / "submitit" / "1" / "workers")
+    log = folder / "submitit" / "1" / "plan" / "11_0_log.out"
+    log.write_text("log")
+    gone = [
+        folder / ".pipeline.json.0123abcd",
+        folder / "jobs" / ".1.json.0123abcd",
+        folder / "plans" / ".1.json.0123abcd",
+        run.path / ".plan-0002.jsonl.0123abcd",
+        folder / "submitit" / "1" / "plan" / "11_submitted.pkl",
+        folder / "submitit" / "1" / "workers" / "12_0_submitted.pkl",
+    ]
+    for path in gone:
+        path.write_text("left")
+        os.utime(path, (time.time() - 2 * DAY_S,) * 2)
+    young = folder / "jobs" / ".2.json.0123abcd"
+    young.write_text("left")
+    capsys.readouterr()
+    assert verb("clean", folder, "--dry-run") == 0
+    assert "would go   2 pickles, 8 B" in capsys.readouterr().out
+    assert verb("clean", "pair") == 0
+    shown = capsys.readouterr().out
+    assert "removed    4 temporary files, 16 B" in shown
+    assert "removed    2 pickles, 8 B" in shown
+    assert not any(path.exists() for path in gone)
+    assert everything(folder) == {*before, log, young}
+    assert verb("clean", "pair", "--all") == 0
+    assert not log.exists()
+
+
+def test_a_pipeline_is_not_cleaned_while_a_job_of_it_waits(pipeline, tmp_path, monkeypatch, capsys):
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 11 N/A PENDING N/A Dependency\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    pipeline.add_job(Job(0, "second", 3, plan_job="11"), "")
+    left = pipeline.jobs / ".9.json.0123abcd"
+    left.write_text("left")
+    os.utime(left, (time.time() - 2 * DAY_S,) * 2)
+    assert verb("clean", pipeline.path) == 2
+    assert "1 task of the pipeline still in the queue" in capsys.readouterr().err
+    assert left.exists()
