@@ -135,7 +135,7 @@ def describe(item: NotStarted) -> list[str]:
         return []
     lines = [f"{plural(item.num_ended, 'worker')} of array {item.array_job} ended without starting"]
     if not item.outputs:
-        return [*lines, f"  {WROTE_NOTHING.format(item.array_job)}"]
+        return [*lines, f"  they wrote {WROTE_NOTHING.format(item.array_job)}"]
     path = Path(item.outputs[0])
     lines.append(f"  the end of {show(path)}:")
     return [*lines, *(f"    {line}" for line in last_lines(path, _NUM_LINES))]

@@ -85,8 +85,9 @@ def _restore_output(run: RunDir, config: Config) -> None:
     folder = OutputFolder(run.info.output, config.run.checksum)
     gone = sum(1 for _ in check_outputs(folder, results, deep=False))
     if gone:
+        verb = "is" if gone == 1 else "are"
         raise RunMismatchError(
-            f"{plural(gone, 'output')} that run {run.path} recorded are gone from "
+            f"{plural(gone, 'output')} that run {run.path} recorded {verb} gone from "
             f"{run.info.output} or changed. To have them made again: "
             f"python -m hpcpipe verify {run.path} --requeue, then this command"
         )

@@ -1,14 +1,16 @@
 """Making the plan of a run: listing inputs, checking output names, extending."""
 
+import inspect
 import itertools
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpcpipe.config import Config
 from hpcpipe.config.secrets import ADVICE, has_password
-from hpcpipe.errors import PlanError, RunMismatchError
+from hpcpipe.errors import HpcPipeError, PlanError, RunMismatchError
 from hpcpipe.formats.listing import list_location
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.formats.remote_errors import outages
@@ -65,7 +67,7 @@ def planned(config: Config, artifacts: Path) -> Iterator[Shard]:
         PlanError: there is none, or the inputs are at fault.
         ConfigError: options and inputs do not fit.
     """
-    shards = iter(config.stage.plan(PlanContext(artifacts, config.stage_options)))
+    shards = _of_stage(config, artifacts)
     first = next(shards, None)
     if first is None:
         raise PlanError(f"stage {config.stage_name} found nothing to do in {config.stage.input}")
@@ -73,6 +75,25 @@ def planned(config: Config, artifacts: Path) -> Iterator[Shard]:
         if any("@" in item.path and has_password(item.path) for item in shard.inputs):
             raise PlanError(f"shard {shard.id}: {ADVICE}")
         yield shard
+
+
+def _of_stage(config: Config, artifacts: Path) -> Iterator[Shard]:
+    """The stage's shards; what its own code raises is told with the line of it that did."""
+    try:
+        yield from config.stage.plan(PlanContext(artifacts, config.stage_options))
+    except (HpcPipeError, OSError):
+        raise
+    except Exception as error:
+        file = inspect.getsourcefile(type(config.stage))
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == file
+        ]
+        where = f" ({file}, line {lines[-1]}; HPCPIPE_DEBUG=1 shows all)" if lines else ""
+        raise PlanError(
+            f"stage {config.stage_name} cannot plan: {type(error).__name__}: {error}{where}"
+        ) from error
 
 
 def check_output_names(

@@ -7,6 +7,7 @@ import pytest
 from hpcpipe.cli.retry import main as retry
 from hpcpipe.cli.verify import main as verify
 from hpcpipe.errors import ConfigError, PlanError, RunMismatchError, UpstreamIncompleteError
+from hpcpipe.runtime.planning import PlanContext
 from tests.toys.runs import events_of, run_here, toy_config, write_inputs
 
 
@@ -128,6 +129,17 @@ def test_two_shards_that_would_write_one_file_are_refused(inputs):
     config = toy_config(inputs, stage__input=[str(inputs / "in"), str(inputs / "more")])
     with pytest.raises(PlanError, match=r"two shards of the plan have the id 'a'|both write"):
         run_here(config)
+
+
+def test_what_a_stages_own_plan_raises_is_told_with_its_line(inputs, monkeypatch):
+    def list_inputs(*args):
+        raise KeyError("width")
+
+    monkeypatch.setattr(PlanContext, "list_inputs", list_inputs)
+    told = r"^stage toy cannot plan: KeyError: 'width' \(.*/toys/toy\.py, line \d+; HPCPIPE_DEBUG=1"
+    with pytest.raises(PlanError, match=told):
+        run_here(toy_config(inputs))
+    assert not list((inputs / "runs" / "toy").iterdir())
 
 
 def test_an_output_that_cannot_be_written_is_named(inputs):
