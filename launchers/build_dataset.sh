@@ -18,7 +18,8 @@ shift 2
 # environment of this shell; lines that the nodes need beside it go to `setup` in the site's file.
 # module load python/3.11
 # source /path/to/venv/bin/activate
-export HPCPIPE_RUNS=${HPCPIPE_RUNS:-$output/runs}   # run directories, on the shared filesystem
+# Run directories, on the shared filesystem: to be set where the output is a bucket (s3://...).
+export HPCPIPE_RUNS=${HPCPIPE_RUNS:-$output/runs}
 
 settings=(
     pipeline=dataset

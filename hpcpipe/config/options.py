@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from hpcpipe.errors import ConfigError
 from hpcpipe.stage import Location
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+_SHARED = "run directories need a filesystem that all nodes share"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class RunOptions:
     max_failed_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)]
     scratch: Location | None
     check_space: bool
+
+    def __post_init__(self) -> None:
+        _check_local("run.scratch", self.scratch, "give a folder of the nodes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +112,10 @@ class Paths:
     runs: Location
     code: Location
 
+    def __post_init__(self) -> None:
+        _check_local("paths.runs", self.runs, f"{_SHARED}: set HPCPIPE_RUNS to a folder there")
+        _check_local("paths.code", self.code, "give a folder that all nodes see")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TopLevel:
@@ -121,3 +131,12 @@ class TopLevel:
     run: RunOptions
     resources: Resources
     site: Site
+
+    def __post_init__(self) -> None:
+        _check_local("run_dir", self.run_dir, f"{_SHARED}: give a folder there")
+
+
+def _check_local(key: str, place: str | None, instead: str) -> None:
+    scheme, is_url, _ = (place or "").partition("://")
+    if is_url:
+        raise ConfigError(f"{key} is a URL ({scheme}://...): {instead}")
