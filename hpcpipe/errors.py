@@ -37,6 +37,13 @@ ENVIRONMENT_ERRNOS = frozenset(
         errno.EHOSTDOWN,
         errno.EREMOTEIO,
         errno.ENOLINK,
+        errno.ECOMM,
+        errno.EUCLEAN,
+        # Tickets for a filesystem that have run out, or were never had on this node.
+        errno.ENOKEY,
+        errno.EKEYEXPIRED,
+        errno.EKEYREVOKED,
+        errno.EKEYREJECTED,
     }
 )
 

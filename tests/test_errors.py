@@ -5,7 +5,9 @@ import pytest
 from hpcpipe.errors import BadInputError, OutageError, is_environment_error, missing_extra
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EKEYEXPIRED]
+)
 def test_errors_of_the_environment_are_told_apart_also_as_causes(number):
     assert is_environment_error(OSError(number, "x"))
     wrapped = BadInputError("could not write")

@@ -1,5 +1,6 @@
 """The SLURM job that a worker is: what it is called, how long it lasts, how it is run again."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -85,11 +86,23 @@ def _limit_s(config: Config, launch: Launch) -> float | None:
 
 
 def _age_s() -> float:
-    """Seconds since this process, which is the job's batch script, began."""
-    stat = Path("/proc/self/stat").read_text()
-    ticks = int(stat[stat.rindex(")") + 2 :].split()[19])
+    """Seconds since the job's batch script began, which is this process or one above it."""
+    script = os.environ.get("SLURM_TASK_PID", "")
+    pid, (parent, began_at_s) = os.getpid(), _parent_and_start("self")
+    own_s = began_at_s
+    with contextlib.suppress(OSError):  # of a process that is hidden
+        while str(pid) != script and parent > 0:
+            pid = parent
+            parent, began_at_s = _parent_and_start(pid)
     uptime_s = float(Path("/proc/uptime").read_text().split()[0])
-    return uptime_s - ticks / os.sysconf("SC_CLK_TCK")
+    return uptime_s - (began_at_s if str(pid) == script else own_s)
+
+
+def _parent_and_start(pid: int | str) -> tuple[int, float]:
+    """A process's parent, and when it began in seconds since the machine did."""
+    stat = Path(f"/proc/{pid}/stat").read_text()
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return int(fields[1]), int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _ask_left_s(name: str) -> float | None:

@@ -192,7 +192,8 @@ def _read(run: RunDir, plan: Plan, path: Path, columns: tuple[str, ...]) -> Snap
 
 
 def _check(run: RunDir, plan: Plan, metadata: Metadata, num_rows: int) -> None:
-    if metadata.run != run.info:
+    # Where the output is may differ: the run directory was moved.
+    if msgspec.structs.replace(metadata.run, output=run.info.output) != run.info:
         raise _UnusableError("it is of another run")
     if num_rows > len(plan):
         raise _UnusableError(f"it has {num_rows} shards, the plan {len(plan)}")

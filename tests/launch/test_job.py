@@ -171,3 +171,13 @@ def test_the_age_is_that_of_the_process():
         text=True,
     )
     assert 0.5 < float(done.stdout) < 60, done.stderr
+
+
+def test_where_a_script_goes_on_after_its_worker_the_age_is_the_scripts():
+    code = (
+        "import os; from hpcpipe.launch.job import _age_s; age_s = _age_s(); "
+        "del os.environ['SLURM_TASK_PID']; print(age_s - _age_s())"
+    )
+    script = f'export SLURM_TASK_PID=$$; sleep 0.5; {sys.executable} -c "{code}"; true'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert float(done.stdout) > 0.4, done.stderr

@@ -11,7 +11,7 @@ from hpcpipe.manifest import compaction
 from hpcpipe.manifest import snapshot as snapshots
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalWriter
 from hpcpipe.manifest.plan import Plan, write_plan
-from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo
+from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo
 from hpcpipe.manifest.snapshot import STATE_COLUMNS, read_snapshot, reader_after, snapshot_path
 from hpcpipe.manifest.state import RunState
 from hpcpipe.stage import OutputFile, Shard
@@ -198,6 +198,17 @@ def test_a_truncated_damaged_or_foreign_one_is_passed_over(run, tmp_path, caplog
         assert "the journals are read anew" in caplog.text
     path.unlink()
     assert view(run, use_snapshot=True) == expected
+
+
+def test_that_of_a_run_directory_that_was_moved_is_used(run, tmp_path):
+    data = (run.path / "run.json").read_text()
+    (run.path / "run.json").write_text(data.replace('"/out"', '"out"'))
+    moved = RunDir(run.path)
+    write_snapshot(moved, MAX_ATTEMPTS, MAX_LOST)
+    run.path.rename(tmp_path / "moved")
+    moved = RunDir(tmp_path / "moved")
+    plan = Plan(moved.path, BLOCK_SIZE)
+    assert read_snapshot(moved, plan, STATE_COLUMNS, even_small=True) is not None
 
 
 def test_one_that_is_ahead_of_a_journal_is_passed_over(run, caplog):
