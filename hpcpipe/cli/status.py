@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
         SystemExit: the arguments are wrong, or help was asked for.
     """
     args = _parse(argv)
-    if args.run is None:
+    if args.run is None and not args.json and args.watch is None:
         say("\n".join([*run_list(), *pipeline_list()]))
         return 0
     pipeline = named_pipeline(args.run, runs_folder())

@@ -13,6 +13,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.launch.task import describe, work
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import replace
+from hpcpipe.manifest.identity import slurm_number
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime.access import user_name
 from hpcpipe.runtime.devices import place
@@ -93,8 +94,7 @@ def _count(given: str) -> int:
 
 def _index() -> int:
     """The array task's position in its array; 0 outside of arrays."""
-    task = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
-    return max(task - int(os.environ.get("SLURM_ARRAY_TASK_MIN", "0")), 0)
+    return max(slurm_number("ARRAY_TASK_ID") - slurm_number("ARRAY_TASK_MIN"), 0)
 
 
 def _batch_job() -> str:
@@ -145,7 +145,7 @@ def _new_launch(run: RunDir, kind: str, config: str, job: str, limit: int | None
         Launch(
             number=0,
             kind=kind,
-            num_workers=int(os.environ.get("SLURM_ARRAY_TASK_COUNT", "1")) * num_ranks,
+            num_workers=slurm_number("ARRAY_TASK_COUNT", 1) * num_ranks,
             workers_per_job=num_ranks,
             array_job=job,
             limit=limit,

@@ -12,6 +12,7 @@ from typing import Any
 from hpcpipe.config import Config, load
 from hpcpipe.errors import ConfigError, SetupError
 from hpcpipe.launch.job import own_job
+from hpcpipe.manifest.identity import slurm_number
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.runtime import devices
 from hpcpipe.runtime.find import read_resources
@@ -175,12 +176,12 @@ def worker_label(launch: Launch, index: int) -> str:
     job = env.get("SLURM_ARRAY_JOB_ID") or env.get("SLURM_JOB_ID")
     if not job or launch.kind in ("local", "here"):
         return f"{launch.kind}-{launch.number}-{index}"
-    label = f"{job}_{env.get('SLURM_ARRAY_TASK_ID', index)}"
+    label = f"{job}_{slurm_number('ARRAY_TASK_ID', index)}"
     where = devices.place()
     if where.num_ranks > 1:
         label += f".{where.rank}"
-    restart = env.get("SLURM_RESTART_COUNT", "0")
-    return label if restart == "0" else f"{label}r{restart}"
+    restart = slurm_number("RESTART_COUNT")
+    return f"{label}r{restart}" if restart else label
 
 
 def await_kill(flag: StopFlag) -> None:

@@ -46,6 +46,24 @@ class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str = ""
 
 
+def slurm_number(name: str, default: int = 0) -> int:
+    """Read a number that SLURM says of this process.
+
+    Args:
+        name: the variable, without ``SLURM_``.
+        default: what holds where it is not set, or is no number: scripts and containers unset and
+            empty such variables.
+
+    Returns:
+        The number.
+
+    Raises:
+        Nothing.
+    """
+    value = os.environ.get(f"SLURM_{name}", "")
+    return int(value) if value.isdecimal() else default
+
+
 def own_identity(name: str, label: str, launch: int, code: str = "") -> Identity:
     """Describe this process.
 
@@ -71,7 +89,7 @@ def own_identity(name: str, label: str, launch: int, code: str = "") -> Identity
         pid=os.getpid(),
         start_ticks=_start_ticks(os.getpid()) or 0,
         job=".".join(filter(None, (env.get("SLURM_JOB_ID", ""), env.get("SLURM_PROCID", "")))),
-        restart=int(env.get("SLURM_RESTART_COUNT", "0") or 0),
+        restart=slurm_number("RESTART_COUNT"),
         launch=launch,
         started_at=time.time(),
         code=code,

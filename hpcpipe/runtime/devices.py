@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from hpcpipe.console import plural
 from hpcpipe.errors import SetupError
+from hpcpipe.manifest.identity import slurm_number
 
 CUDA = "CUDA_VISIBLE_DEVICES"
 _PREFERRED = (CUDA, "HIP_VISIBLE_DEVICES")
@@ -44,19 +45,19 @@ def place() -> Place:
     Raises:
         Nothing.
     """
-    env = os.environ
-    if "SLURM_STEP_NUM_TASKS" not in env:
+    num_ranks = slurm_number("STEP_NUM_TASKS")
+    if not num_ranks:
         return Place(0, 1, 0, 1)
     per_node: list[int] = []
     for number, _, times in re.findall(
-        r"(\d+)(\(x(\d+)\))?", env.get("SLURM_STEP_TASKS_PER_NODE", "1")
+        r"(\d+)(\(x(\d+)\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "1")
     ):
         per_node += [int(number)] * int(times or 1)
-    node = int(env.get("SLURM_NODEID", "0"))
+    node = slurm_number("NODEID")
     return Place(
-        rank=int(env.get("SLURM_PROCID", "0")),
-        num_ranks=int(env["SLURM_STEP_NUM_TASKS"]),
-        local_rank=int(env.get("SLURM_LOCALID", "0")),
+        rank=slurm_number("PROCID"),
+        num_ranks=num_ranks,
+        local_rank=slurm_number("LOCALID"),
         num_local=per_node[node] if node < len(per_node) else 1,
     )
 
@@ -78,7 +79,7 @@ def take_share(num_gpus: int, where: Place) -> None:
     if seen is None:
         counted = count()
         seen = [str(n) for n in range(first + num_gpus if counted is None else counted)]
-    if len(seen) < int(os.environ.get("SLURM_GPUS_ON_NODE", "0")):
+    if len(seen) < slurm_number("GPUS_ON_NODE"):
         first = 0  # each process of the step has been given others
     show_only(seen[first : first + num_gpus])
 

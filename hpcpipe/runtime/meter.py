@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple
 
 from hpcpipe.config import Resources
+from hpcpipe.manifest.identity import slurm_number
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.rundir import Launch
 from hpcpipe.manifest.usage import Usage
@@ -52,7 +53,7 @@ def given_to_worker(launch: Launch, resources: Resources) -> Given:
 
 def _given_by_slurm(resources: Resources) -> Given:
     num_workers = place().num_local
-    cpus, gpus = (int(os.environ.get(f"SLURM_{kind}_ON_NODE", "0")) for kind in ("CPUS", "GPUS"))
+    cpus, gpus = slurm_number("CPUS_ON_NODE"), slurm_number("GPUS_ON_NODE")
     return Given(
         cpus / num_workers if cpus else float(resources.cpus),
         gpus / num_workers if gpus else float(resources.gpus),

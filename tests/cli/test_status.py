@@ -214,10 +214,11 @@ def test_the_runs_folder_of_the_users_own_configuration(tmp_path, monkeypatch, c
 
 def test_another_verb_without_a_run_lists_them_too(tmp_path, capsys):
     run_dir = good_run(tmp_path)
-    assert verb("retry") == 2
-    shown = capsys.readouterr().err
-    assert "python -m hpcpipe retry RUN" in shown
-    assert str(run_dir) in shown
+    for args in (["retry"], ["status", "--json"], ["status", "--watch"]):
+        assert verb(*args) == 2
+        shown = capsys.readouterr().err
+        assert f"python -m hpcpipe {args[0]} RUN" in shown
+        assert str(run_dir) in shown
 
 
 def test_watch_follows_a_run_to_its_end(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from hpcpipe.manifest.rundir import Launch, RunDir
 from tests.cli.runs import begun_run, good_run, shard_at_hand, verb, working
-from tests.toys.runs import state_of, toy_config
+from tests.toys.runs import events_of, state_of, toy_config
 
 
 def test_it_finishes_a_run(tmp_path, capsys):
@@ -101,3 +101,14 @@ def test_a_batch_job_waits_for_its_end_after_term(tmp_path):
         time.sleep(0.3)
         assert worker.poll() is None
     assert state_of(run_dir, toy_config(tmp_path)).counts()["pending"] == 2
+
+
+@pytest.mark.parametrize("value", ["", "x"])
+def test_what_slurm_does_not_say_in_numbers_is_passed_over(tmp_path, monkeypatch, value):
+    run_dir = begun_run(tmp_path, a="one", b="two")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    names = ("ARRAY_TASK_ID", "ARRAY_TASK_COUNT", "STEP_NUM_TASKS", "PROCID", "RESTART_COUNT")
+    for name in (*names, "CPUS_ON_NODE", "GPUS_ON_NODE"):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    assert verb("work", run_dir) == 0
+    assert len(events_of(run_dir, "done")) == 2
