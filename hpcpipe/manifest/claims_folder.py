@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 FAN_OUT = 256
 _CLOSED = re.compile(r"claims(?:-(\d+))?\.closed")
+_BEING_OPENED = re.compile(r"\.claims-(\d+)\.[0-9a-f]{8}")
 
 
 def make_claims_folder(folder: Path) -> None:
@@ -75,8 +76,9 @@ def open_claims(run_dir: Path) -> Path:
             return folder
         temp = run_dir / f".{folder.name}.{nonce()}"
         try:
-            make_claims_folder(temp)
-            with contextlib.suppress(FileExistsError, NotADirectoryError):
+            # It is not found where its name was closed meanwhile, see `close_claims`.
+            with contextlib.suppress(FileExistsError, FileNotFoundError, NotADirectoryError):
+                make_claims_folder(temp)
                 _rename_folder(temp, folder)
         finally:
             shutil.rmtree(temp, ignore_errors=True)
@@ -100,7 +102,7 @@ def _rename_folder(old: Path, new: Path) -> None:
 
 
 def close_claims(run_dir: Path) -> None:
-    """Take all claims away, once the run is over; what an earlier closing left goes, too.
+    """Take all claims away, once the run is over; what was left by who was killed at it goes, too.
 
     Args:
         run_dir: the run directory.
@@ -114,6 +116,8 @@ def close_claims(run_dir: Path) -> None:
     closed = _closed(run_dir)
     for number, path in closed.items():
         _remove(list(path.iterdir()) if number == max(closed) else [path])
+    matches = filter(None, map(_BEING_OPENED.fullmatch, os.listdir(run_dir)))
+    _remove([run_dir / match[0] for match in matches if int(match[1]) <= max(closed, default=0)])
 
 
 def _remove(folders: list[Path]) -> None:

@@ -208,6 +208,27 @@ def test_who_opens_what_was_closed_meanwhile_opens_the_next(run, monkeypatch):
     assert sorted(claims_left(run.path)) == ["claims-2.closed", "claims-3"]
 
 
+def test_what_was_never_opened_goes_once_its_name_is_used_up(run, monkeypatch):
+    close_claims(run.path)
+    real = os.mkdir
+    killed = []
+
+    def late(path, *args, **kwargs):
+        if not killed and str(path).endswith("/7f"):
+            killed.append(path)
+            open_claims(run.path)
+            close_claims(run.path)
+            assert claims_left(run.path) == {"claims-2.closed": 0}
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    assert open_claims(run.path).name == "claims-3"
+    assert claims_left(run.path) == {"claims-2.closed": 0, "claims-3": 256}
+    (run.path / ".claims-4.01234567").mkdir()
+    close_claims(run.path)
+    assert sorted(claims_left(run.path)) == [".claims-4.01234567", "claims-3.closed"]
+
+
 def test_many_may_open_at_once(run):
     close_claims(run.path)
     barrier, opened = threading.Barrier(6), []
