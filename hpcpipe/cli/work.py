@@ -8,14 +8,14 @@ import time
 import msgspec
 
 from hpcpipe.cli.verb import run_of, shown, verb_parser
-from hpcpipe.console import plural, say
+from hpcpipe.console import plural, say, warn
 from hpcpipe.errors import ConfigError
 from hpcpipe.launch.task import describe, work
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.files import replace
 from hpcpipe.manifest.identity import slurm_number
 from hpcpipe.manifest.rundir import Launch, RunDir
-from hpcpipe.runtime.access import user_name
+from hpcpipe.runtime.access import check_access, user_name
 from hpcpipe.runtime.devices import place
 from hpcpipe.runtime.find import config_name, read_options
 from hpcpipe.runtime.signals import StopFlag
@@ -43,6 +43,8 @@ def main(argv: list[str]) -> int:
     args = _parse(argv)
     run = run_of(args, "work")
     index = _index() if args.index is None else args.index
+    if warning := check_access(run):
+        warn(f"warning: {warning}")
     launch = _launch(run, args.launch, args.limit)
     flag = StopFlag(run.stop_file)
     try:

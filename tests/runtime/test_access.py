@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcpipe.cli import work
 from hpcpipe.errors import RunMismatchError, SetupError
 from hpcpipe.launch.start import start
 from hpcpipe.manifest.journal import Event, JournalReader
@@ -63,9 +64,10 @@ def test_a_run_that_the_group_may_not_write_to_says_what_to_type(shared):
     first, rest = toy_config(shared, limit=1), toy_config(shared)
     with as_user(ALICE._replace(umask=0o022)):
         run_dir = run_here(first).run_dir
-    with as_user(BOB), pytest.raises(SetupError) as error:
-        run_here(rest)
-    assert f"{run_dir} may not be written by" in str(error.value)
+    for begin in (lambda: run_here(rest), lambda: work.main([str(run_dir)])):
+        with as_user(BOB), pytest.raises(SetupError) as error:
+            begin()
+        assert f"{run_dir} may not be written by" in str(error.value)
     assert f"user {ALICE.uid} types: chmod -R g+rwX {run_dir};" in str(error.value)
     assert len(RunDir(run_dir).read_launches()) == 1
     with as_user(ALICE):
