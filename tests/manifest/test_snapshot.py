@@ -204,7 +204,7 @@ def test_that_of_a_run_directory_that_was_moved_is_used(run, tmp_path):
     data = (run.path / "run.json").read_text()
     (run.path / "run.json").write_text(data.replace('"/out"', '"out"'))
     moved = RunDir(run.path)
-    write_snapshot(moved, MAX_ATTEMPTS, MAX_LOST)
+    write_snapshot(moved)
     run.path.rename(tmp_path / "moved")
     moved = RunDir(tmp_path / "moved")
     plan = Plan(moved.path, BLOCK_SIZE)
