@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 BENCH ?= /tmp/hpcpipe-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help venv slurm-packages lint wheel test demo bench clean
+.PHONY: help venv slurm-packages lint wheel pytest test demo bench clean
 
 help:
 	@sed -n 's/^#   make/make/p' Makefile
@@ -40,8 +40,11 @@ lint: venv
 wheel: venv
 	$(BIN)/python tests/wheel_check.py
 
-test: venv slurm-packages lint wheel
-	$(BIN)/pytest --numprocesses $$(($$(nproc) + 2)) --dist loadgroup --durations 20
+test: venv slurm-packages
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=line lint wheel pytest
+
+pytest: venv
+	$(BIN)/pytest --numprocesses $$(($$(nproc) + 2)) --dist loadscope --durations 20
 
 demo: $(VENV)/.installed-demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" launchers/demo.sh

@@ -8,22 +8,33 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.data.make_shards import make_edits, make_shards
 from tests.faults.faults import Faults, build
 from tests.servers.s3 import S3Server, s3_server
 from tests.servers.seaweedfs import seaweedfs_server
 
-FIRST_CLUSTER = {"test_environment", "test_events", "test_run", "test_verbs"}
+FIRST_CLUSTER = ("test_environment", "test_events", "test_run", "test_verbs")
+
+
+class Scheduler(LoadScopeScheduling):
+    """Of several processes two have all of SLURM, half each; the other tests go anywhere."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder, _, name = nodeid.partition("::")[0].rpartition("/")
+        if folder != "tests/slurm":
+            return nodeid
+        return f"slurm, {'first' if name.startswith(FIRST_CLUSTER) else 'second'} cluster"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduler:
+    return Scheduler(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes two have all of SLURM, half each, and what takes long comes first."""
-    for item in items:
-        if "slurm" in item.keywords:
-            half = "first" if item.path.stem in FIRST_CLUSTER else "second"
-            item.add_marker(pytest.mark.xdist_group(f"slurm, {half}"))
-    items.sort(key=lambda item: ("slurm" not in item.keywords, "slow" not in item.keywords))
+    """Begin with what takes long."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
 
 
 @pytest.fixture(autouse=True, scope="session")
