@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hpcpipe.errors import LaunchError
-from hpcpipe.manifest.files import publish_new
+from hpcpipe.manifest.files import JSON_ERRORS, publish_new
 from hpcpipe.manifest.identity import (
     Identity,
     is_of_an_earlier_boot,
@@ -57,7 +57,7 @@ def _check_gone(path: Path) -> None:
         owner = msgspec.json.decode(path.read_bytes(), type=Identity)
     except FileNotFoundError:
         return
-    except msgspec.DecodeError:
+    except JSON_ERRORS:
         who = "somebody"
     else:
         if process_runs(owner) is False or is_of_an_earlier_boot(owner):

@@ -177,14 +177,14 @@ class Attempts:
         Raises:
             IndexError: there is no such block.
         """
-        ids = [block]
+        self._grow()
+        ids, done = [block], array("i", [self._finalized])
         if block != FINALIZE:
-            ids = [self.plan.ids[index] for index in self.plan.block(int(block))]
-        return max(
-            self._ended.get(block, 0),
-            *map(self.done_attempt, ids),
-            *(max(self.failures[i]) for i in ids if i in self.failures),
-        )
+            indexes = self.plan.block(int(block))
+            ids = self.plan.ids[indexes.start : indexes.stop]
+            done = self._done[indexes.start : indexes.stop]
+        failed = [max(self.failures[i]) for i in ids if i in self.failures]
+        return max(self._ended.get(block, 0), *done, *failed)
 
     def is_done(self, shard_id: str) -> bool:
         """Tell whether a finished attempt counts (none reset since). Raises nothing."""

@@ -6,7 +6,12 @@ import os
 import secrets
 from pathlib import Path
 
+import msgspec
+
 from hpcpipe.errors import naming
+
+JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
+"""What damaged JSON raises; bytes that are no UTF-8 raise none of msgspec's own errors."""
 
 NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EACCES})
 """What filesystems say that have no hard links."""

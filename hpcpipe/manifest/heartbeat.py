@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from hpcpipe.manifest.files import printable, write_new
+from hpcpipe.manifest.files import JSON_ERRORS, printable, write_new
 from hpcpipe.manifest.usage import Usage
 
 logger = logging.getLogger(__name__)
@@ -182,5 +182,5 @@ def read_beat(path: Path) -> Beat | None:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Beat)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, *JSON_ERRORS):
         return None

@@ -14,7 +14,7 @@ from typing import Generic, Literal, TypeVar
 import msgspec
 
 from hpcpipe.errors import naming
-from hpcpipe.manifest.files import FILE_MODE, write_all
+from hpcpipe.manifest.files import FILE_MODE, JSON_ERRORS, write_all
 from hpcpipe.stage import OutputFile
 
 logger = logging.getLogger(__name__)
@@ -261,16 +261,17 @@ class JournalReader(Generic[Line]):
                     self.offsets[name] = offset
 
     def _decode(self, name: str, data: bytes) -> list[Line]:
-        try:
-            return self._decoder.decode_lines(data)
-        except msgspec.DecodeError:
-            return self._decode_each(name, data)
+        with contextlib.suppress(*JSON_ERRORS):
+            events = self._decoder.decode_lines(data)
+            if len(events) == data.count(b"\n"):
+                return events
+        return self._decode_each(name, data)
 
     def _decode_each(self, name: str, data: bytes) -> list[Line]:
         events = []
-        for line in data.splitlines():
+        for line in data.removesuffix(b"\n").split(b"\n"):
             try:
                 events.append(self._decoder.decode(line))
-            except msgspec.DecodeError as error:
+            except JSON_ERRORS as error:
                 logger.warning("%s: passing over a damaged line: %s", self._folder / name, error)
         return events

@@ -7,7 +7,7 @@ import msgspec
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import display, filesystem, is_remote
 from hpcpipe.formats.remote_errors import outages
-from hpcpipe.manifest.files import publish_new, replace
+from hpcpipe.manifest.files import JSON_ERRORS, publish_new, replace
 
 FOLDER = ".hpcpipe"
 
@@ -79,7 +79,7 @@ def read_marker(output: str, stage: str) -> Marker | None:
 def _decode(data: bytes, name: str) -> Marker:
     try:
         return msgspec.json.decode(data, type=Marker)
-    except msgspec.DecodeError as error:
+    except JSON_ERRORS as error:
         raise RunMismatchError(
             f"{display(name)}, which says what run made this folder, is damaged: {error}. "
             "Remove it, and take the folder over with adopt=true"

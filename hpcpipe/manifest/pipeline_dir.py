@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from hpcpipe.errors import RunMismatchError
-from hpcpipe.manifest.files import FOLDER_MODE, publish_new, replace, write_new
+from hpcpipe.manifest.files import FOLDER_MODE, JSON_ERRORS, publish_new, replace, write_new
 from hpcpipe.manifest.pipeline_records import Job, PipelineInfo, Planned, Step
 
 FORMAT_VERSION = 1
@@ -178,5 +178,5 @@ def _decode(path: Path, record: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=record)
     except FileNotFoundError:
         raise RunMismatchError(f"there is no {path}") from None
-    except msgspec.DecodeError as error:
+    except JSON_ERRORS as error:
         raise RunMismatchError(f"{path} is damaged: {error}") from None

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from hpcpipe.errors import PlanError
+from hpcpipe.manifest.files import JSON_ERRORS
 from hpcpipe.manifest.plan_file import PlanFile
 from hpcpipe.stage import Shard
 
@@ -280,14 +281,14 @@ def _heads(path: Path, offset: int, chunk: bytes, lines: list[bytes]) -> list[_H
     decoder = msgspec.json.Decoder(_Head)
     try:
         heads = decoder.decode_lines(chunk)
-    except msgspec.DecodeError:
+    except JSON_ERRORS:
         heads = []
     if len(heads) == len(lines):
         return heads
     for line in lines:
         try:
             decoder.decode(line)
-        except msgspec.DecodeError as error:
+        except JSON_ERRORS as error:
             raise PlanError(f"{path}: damaged at byte {offset}: {error}") from None
         offset += len(line)
     raise PlanError(f"{path}: damaged, a line of it is not one shard")

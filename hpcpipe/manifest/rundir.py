@@ -29,7 +29,15 @@ from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.claims_folder import claims_folder, make_claims_folder
 from hpcpipe.manifest.code import Code
-from hpcpipe.manifest.files import FOLDER_MODE, fsync_dir, nonce, publish_new, replace, write_new
+from hpcpipe.manifest.files import (
+    FOLDER_MODE,
+    JSON_ERRORS,
+    fsync_dir,
+    nonce,
+    publish_new,
+    replace,
+    write_new,
+)
 
 FORMAT_VERSION = 1
 FOLDERS = ("artifacts", "journal", "launches", "logs", "workers")
@@ -266,7 +274,7 @@ def is_run_dir(path: Path) -> bool:
 def _read_launch(path: Path) -> Launch:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Launch)
-    except msgspec.DecodeError as error:
+    except JSON_ERRORS as error:
         raise RunMismatchError(
             f"{path} is damaged: {error}. Remove it once none of its workers is queued or running"
         ) from None
@@ -285,7 +293,7 @@ def _read_info(path: Path) -> RunInfo:
             info = msgspec.json.decode(data, type=RunInfo)
             output = info.output if is_remote(info.output) else str(path / info.output)
             return msgspec.structs.replace(info, output=output)
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (*JSON_ERRORS, AttributeError) as error:
         raise RunMismatchError(f"{path}/run.json is damaged: {error}") from None
     raise RunMismatchError(
         f"run directory {path} has format version {version}, this hpcpipe reads version "

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from hpcpipe.manifest.files import JSON_ERRORS
 from hpcpipe.manifest.journal import JournalReader, Line
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir, RunInfo
@@ -187,7 +188,7 @@ def _read(run: RunDir, plan: Plan, path: Path, columns: tuple[str, ...]) -> Snap
             return Snapshot(metadata, file.read(columns=list(columns), use_threads=False))
     except FileNotFoundError:
         raise
-    except (OSError, msgspec.DecodeError, AttributeError, pa.ArrowException) as error:
+    except (OSError, *JSON_ERRORS, AttributeError, pa.ArrowException) as error:
         raise _UnusableError(f"it is damaged: {error}") from error
 
 

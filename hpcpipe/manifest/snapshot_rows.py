@@ -60,7 +60,7 @@ def as_table(workers: Sequence[str], events: Sequence[Event]) -> Any:
     import pyarrow as pa
 
     schema, outputs = row_schema(), _outputs(events)
-    columns: dict[str, Any] = {
+    columns: dict[str, Sequence[Any]] = {
         "attempt": [event.attempt for event in events],
         "worker": workers,
         "host": [event.host for event in events],
@@ -72,8 +72,17 @@ def as_table(workers: Sequence[str], events: Sequence[Event]) -> Any:
         "error_class": [event.error_class or None for event in events],
         "error": [event.error or None for event in events],
     }
-    arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
+    arrays = [_column(values, schema.field(name).type) for name, values in columns.items()]
     return pa.Table.from_arrays([*arrays, _stats(events), outputs], schema=schema)
+
+
+def _column(values: Sequence[Any], kind: Any) -> Any:
+    import pyarrow as pa
+
+    first = values[0] if values else None
+    if values.count(first) == len(values):
+        return pa.repeat(pa.scalar(first, kind), len(values))  # as many columns are
+    return pa.array(values, kind)
 
 
 def _stats(events: Sequence[Event]) -> Any:
@@ -111,10 +120,10 @@ def _outputs(events: Sequence[Event]) -> Any:
     )
 
 
-def _bytes_out(outputs: Any) -> Any:
+def _bytes_out(outputs: Any) -> list[int]:
     """Sums of the outputs' sizes."""
     import numpy as np
 
     sizes = outputs.values.field("size_bytes").to_numpy()
     sums = np.concatenate(([0], np.cumsum(sizes)))
-    return np.diff(sums[outputs.offsets.to_numpy()])
+    return list(np.diff(sums[outputs.offsets.to_numpy()]).tolist())

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from hpcpipe.errors import SetupError
+from hpcpipe.manifest.files import JSON_ERRORS
 from hpcpipe.manifest.identity import Identity, is_of_an_earlier_boot, process_runs
 
 PREFIX = "hpcpipe-"
@@ -126,7 +127,7 @@ def _read_owner(folder: Path) -> Owner | None:
             return None
         try:
             return msgspec.json.decode(file.read(_MAX_OWNER_BYTES), type=Owner)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *JSON_ERRORS):
             return None
 
 

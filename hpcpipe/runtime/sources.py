@@ -14,7 +14,7 @@ from types import MappingProxyType
 import msgspec
 
 from hpcpipe.errors import RunMismatchError
-from hpcpipe.manifest.files import replace
+from hpcpipe.manifest.files import JSON_ERRORS, replace
 from hpcpipe.manifest.journal import Brief, JournalReader
 from hpcpipe.manifest.plan import Plan, plan_files
 from hpcpipe.manifest.rundir import RunDir
@@ -82,7 +82,7 @@ def _size_bytes(path: Path) -> int:
 def _read_kept(run: RunDir) -> _Kept | None:
     try:
         return msgspec.json.decode((run.path / KEPT).read_bytes(), type=_Kept)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, *JSON_ERRORS):
         return None
 
 
@@ -123,7 +123,7 @@ def read_sources(run: RunDir) -> dict[str, str] | None:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except JSON_ERRORS as error:
         raise RunMismatchError(f"{path} is damaged: {error}") from None
 
 

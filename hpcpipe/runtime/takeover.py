@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from hpcpipe.manifest.claims import Claims
+from hpcpipe.manifest.files import JSON_ERRORS
 from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.journal import Brief, Event, JournalReader
 from hpcpipe.manifest.owners import OwnerWatch
@@ -153,7 +154,7 @@ class Owners:
             return None
         try:
             owner = msgspec.json.decode(data, type=Identity)
-        except msgspec.DecodeError:
+        except JSON_ERRORS:
             # Written without links by a worker that died over it: its lease must run out.
             # Not remembered: a live one may be about to write it.
             name = f"unreadable-{block}.{attempt}"

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from hpcpipe.manifest.files import JSON_ERRORS
 from hpcpipe.manifest.heartbeat import Beat, read_beat
 from hpcpipe.manifest.identity import Identity, process_runs
 from hpcpipe.manifest.rundir import RunDir
@@ -73,7 +74,7 @@ def read_worker(run: RunDir, name: str, lease_s: float) -> WorkerView | None:
     beat = read_beat(path)
     try:
         identity = _IDENTITY.decode(path.with_suffix(".json").read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, *JSON_ERRORS):
         return None
     if beat is None:
         return None

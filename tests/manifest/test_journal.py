@@ -45,10 +45,18 @@ def test_a_torn_last_line_waits_for_its_end(tmp_path):
     assert [event.shard for _, event in reader.read()] == ["b"]
 
 
-def test_a_damaged_line_is_passed_over_and_named(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"event":"done","att\x00',
+        b'{"event":"done","attempt":1,"shard":"\xff"}',
+        b'{"event":"done","attempt":1,"shard":"c"} {"event":"done","attempt":1,"shard":"d"}',
+    ],
+)
+def test_a_damaged_line_is_passed_over_and_named(tmp_path, caplog, line):
     path = tmp_path / "w.jsonl"
     JournalWriter(path).write(done("a"), done("b"))
-    path.write_bytes(b'{"event":"done","att\x00\n' + path.read_bytes())
+    path.write_bytes(line + b"\n" + path.read_bytes())
     assert [event.shard for _, event in JournalReader(tmp_path, Event).read()] == ["a", "b"]
     assert "damaged line" in caplog.text
     assert str(path) in caplog.text

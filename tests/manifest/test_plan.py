@@ -58,8 +58,9 @@ def test_blocks_hold_consecutive_shards_and_never_span_plan_files(tmp_path):
     assert [plan.block_of(index) for index in range(8)] == [0, 0, 1, 1, 2, 3, 3, 4]
 
 
-def test_damage_is_named_with_its_place(tmp_path):
-    (tmp_path / "plan.jsonl").write_bytes(b'{"id":"a"}\n{"id":\n')
+@pytest.mark.parametrize("line", [b'{"id":', b'{"id":"\xff"}'])
+def test_damage_is_named_with_its_place(tmp_path, line):
+    (tmp_path / "plan.jsonl").write_bytes(b'{"id":"a"}\n' + line + b"\n")
     with pytest.raises(PlanError, match=r"plan\.jsonl: damaged at byte 11"):
         Plan(tmp_path, 1)
 

@@ -77,9 +77,10 @@ def test_other_format_versions_are_refused_with_what_to_do(tmp_path):
         RunMismatchError, match=r"format version 99.*reads version 1.*another run_dir"
     ):
         RunDir(tmp_path / "run")
-    path.write_text("{broken")
-    with pytest.raises(RunMismatchError, match=r"run.json is damaged"):
-        RunDir(tmp_path / "run")
+    for data in (b"{broken", b'{"format_version":1,"stage":"\xff"}'):
+        path.write_bytes(data)
+        with pytest.raises(RunMismatchError, match=r"run.json is damaged"):
+            RunDir(tmp_path / "run")
 
 
 def test_launches_are_numbered_and_count_workers_on(tmp_path):
@@ -96,8 +97,8 @@ def test_launches_are_numbered_and_count_workers_on(tmp_path):
 def test_a_damaged_launch_is_named(tmp_path):
     run = make(tmp_path / "run")
     run.add_launch(Launch(number=0, kind="slurm", num_workers=8))
-    for text in ("", '{"number":'):
-        (run.launches / "2.json").write_text(text)
+    for data in (b"", b'{"number":', b'{"number":2,"kind":"\xff","num_workers":1}'):
+        (run.launches / "2.json").write_bytes(data)
         with pytest.raises(RunMismatchError, match=r"launches/2\.json is damaged"):
             run.add_launch(Launch(number=0, kind="slurm", num_workers=8))
     (run.launches / "2.json").unlink()

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from hpcpipe.manifest import compaction
 from hpcpipe.manifest import snapshot as snapshots
-from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalWriter
+from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader, JournalWriter
 from hpcpipe.manifest.plan import Plan, write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo
 from hpcpipe.manifest.snapshot import STATE_COLUMNS, read_snapshot, reader_after, snapshot_path
@@ -116,7 +117,7 @@ EVENTS = st.one_of(
 TOLD = st.lists(st.tuples(st.sampled_from(["v", "w"]), EVENTS), max_size=12)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(first=TOLD, second=TOLD, third=TOLD, is_extended=st.booleans())
 def test_any_split_of_any_events_gives_the_same_state(
     tmp_path_factory, first, second, third, is_extended
@@ -135,6 +136,87 @@ def test_any_split_of_any_events_gives_the_same_state(
     without = view(run, use_snapshot=False)
     assert not without.pop("used")
     assert with_snapshot == without
+
+
+WHOLE = st.integers(0, 2**53)
+NUMBERS = st.one_of(WHOLE, st.floats(-1e9, 1e9))
+DONE = st.builds(
+    Event,
+    st.just("done"),
+    st.integers(1, 3),
+    st.sampled_from(IDS),
+    at=st.floats(0, 2e9),
+    host=st.sampled_from(["", "n1"]),
+    seconds=st.floats(0, 1e6),
+    num_samples=WHOLE,
+    bytes_in=WHOLE,
+    stats=st.dictionaries(st.sampled_from(["n", "share", "größe"]), NUMBERS),
+    outputs=st.lists(
+        st.builds(
+            OutputFile,
+            st.sampled_from(["x.tar", "ä/y.tar"]),
+            WHOLE,
+            st.sampled_from(["", "x:y"]),
+            st.none() | WHOLE,
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+LINES = st.one_of(
+    st.one_of(DONE, EVENTS).map(msgspec.json.encode),
+    st.sampled_from(
+        [
+            b"",
+            b"[1]",
+            b'{"event":"done","attempt":1,"sh\x00',
+            b'{"event":"done","attempt":1,"shard":"a"}{"event":"done","attempt":2,"shard":"a"}',
+            b'{"event":"done","attempt":3,"shard":"b","host":"\xff"}',
+            b'{"event":"done","attempt":"3","shard":"b"}',
+            b'{"event":"of a later version","attempt":3,"shard":"b"}',
+            b'{"event":"done","attempt":3,"shard":"c","novel":{"n":[1,null]},"at":7}',
+        ]
+    ),
+)
+JOURNALS = st.fixed_dictionaries({name: st.lists(LINES, max_size=8) for name in ("v", "w")})
+
+
+def rows_by_events(run):
+    """What the snapshot must say of shards that are done, one line after the other."""
+    state = RunState(Plan(run.path, BLOCK_SIZE), MAX_ATTEMPTS, MAX_LOST)
+    told = JournalReader(run.journal, Event).read()
+    state.apply([event for _, event in told])
+    rows = {shard_id: [] for shard_id in IDS if state.is_done(shard_id)}
+    for worker, event in told:
+        if event.event == "done" and state.done_attempt(event.shard) == event.attempt:
+            files = [msgspec.structs.asdict(file) for file in event.outputs]
+            row = {"attempt": event.attempt, "worker": worker, "host": event.host, "error": None}
+            row |= {"ended_at": event.at, "seconds": event.seconds, "stats": event.stats}
+            row |= {"num_samples": event.num_samples, "bytes_in": event.bytes_in}
+            row |= {"outputs": files, "bytes_out": sum(file["size_bytes"] for file in files)}
+            rows.get(event.shard, []).append(row)
+    return rows
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(first=JOURNALS, second=JOURNALS, cut=st.integers(0, 30))
+def test_the_rows_say_what_the_lines_said(tmp_path_factory, first, second, cut):
+    run = make_run(tmp_path_factory.mktemp("run") / "run")
+    whole = {name: b"".join(line + b"\n" for line in lines) for name, lines in first.items()}
+    for name, data in whole.items():
+        torn = data[: max(len(data) - cut, 0)]
+        (run.journal / f"{name}.jsonl").write_bytes(torn)
+    write_snapshot(run)
+    for name, data in whole.items():
+        rest = b"".join(line + b"\n" for line in second[name])
+        (run.journal / f"{name}.jsonl").write_bytes(data + rest)
+    write_snapshot(run)
+    found = {row["shard"]: row for row in pq.read_table(snapshot_path(run)).to_pylist()}
+    expected = rows_by_events(run)
+    assert {i for i, row in found.items() if row["status"] == "done"} == set(expected)
+    for shard_id, rows in expected.items():
+        row = {name: found[shard_id][name] for name in rows[0]}
+        assert row | {"stats": dict(row["stats"])} in rows
+    assert view(run, use_snapshot=True) == view(run, use_snapshot=False) | {"used": True}
 
 
 @pytest.fixture
