@@ -14,6 +14,10 @@ from hpcpipe.stage import Location
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
+SomeSeconds = Annotated[float, msgspec.Meta(gt=0)]
+
+MIN_BEATS = 2
+"""Heartbeats that a lease has room for, or workers that are alive lose their shards."""
 
 _SHARED = "run directories need a filesystem that all nodes share"
 
@@ -27,9 +31,9 @@ class RunOptions:
     max_lost: Positive
     backoff_s: Seconds
     lease_s: Seconds
-    heartbeat_s: Seconds
+    heartbeat_s: SomeSeconds
     linger_s: Seconds
-    shard_timeout_s: Seconds | None
+    shard_timeout_s: SomeSeconds | None
     max_env_failures: Positive
     max_failed_fraction: Annotated[float, msgspec.Meta(ge=0, le=1)]
     scratch: Location | None
@@ -37,6 +41,12 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         _check_local("run.scratch", self.scratch, "give a folder of the nodes")
+        if self.lease_s < MIN_BEATS * self.heartbeat_s:
+            raise ConfigError(
+                f"run.lease_s={self.lease_s:g} is less than {MIN_BEATS} times "
+                f"run.heartbeat_s={self.heartbeat_s:g}: workers that are alive would lose their "
+                "shards. Give a longer lease_s, or a shorter heartbeat_s too"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,8 +121,8 @@ def test_the_default_output_can_be_referred_to(twice, project):
 
 
 def test_the_command_line_reaches_all_steps_or_one(twice, project):
-    both = steps("run.lease_s=9", "launcher.array_size=3", "again.launcher.array_size=4")
-    assert [s.config.run.lease_s for s in both.values()] == [9, 9]
+    both = steps("run.lease_s=90", "launcher.array_size=3", "again.launcher.array_size=4")
+    assert [s.config.run.lease_s for s in both.values()] == [90, 90]
     assert [s.config.launcher.array_size for s in both.values()] == [3, 4]
     one = steps("resources=cpu", "again.resources=gpu", "pipeline.steps.first.stage.mode=words")
     assert [s.config.resources.gpus for s in one.values()] == [0, 1]
@@ -163,7 +163,7 @@ def test_the_environment_stays_out_of_what_is_stored(twice, project, monkeypatch
 def test_the_label_names_the_pipeline_directory(twice, project):
     one, same, other = (
         compose_pipeline("twice", input="x", **options, overrides=overrides).config
-        for options, overrides in (({}, ()), ({}, ["run.lease_s=5"]), ({"scale": 3}, ()))
+        for options, overrides in (({}, ()), ({}, ["run.lease_s=50"]), ({"scale": 3}, ()))
     )
     assert (one.path, one.fingerprint) == (same.path, same.fingerprint)
     assert one.path.startswith(f"{project}/runs/twice/{one.fingerprint[:8]}")
@@ -262,11 +262,11 @@ def test_a_sweep_over_the_pipelines_options_is_one_pipeline_for_each(twice, proj
 
 
 def test_cfg_prints_the_composed_steps_and_starts_nothing(twice, project, launcher, capsys):
-    assert main(["pipeline=twice", "pipeline.input=a", "--cfg", "job", "again.run.lease_s=3"]) == 0
+    assert main(["pipeline=twice", "pipeline.input=a", "--cfg", "job", "again.run.lease_s=30"]) == 0
     shown = yaml.safe_load(capsys.readouterr().out)["pipeline"]
     assert shown["scale"] == 2
     assert shown["steps"]["first"]["stage"]["scale"] == 2
-    assert shown["steps"]["again"]["run"]["lease_s"] == 3
+    assert shown["steps"]["again"]["run"]["lease_s"] == 30
     assert shown["steps"]["again"]["stage"]["input"].endswith("made/first")
     assert launcher.configs == []
 

@@ -104,6 +104,8 @@ def test_sizes_have_units(project, size, num_bytes):
         ("stage._target_=pathlib.Path", "pathlib.Path is not a stage"),
         ("stage._target_=Lines", "expected package.module.Class, got 'Lines'"),
         ("run.max_attempts=0", "run.max_attempts: must be >= 1, got 0"),
+        ("run.heartbeat_s=0", "run.heartbeat_s: must be > 0.0, got 0"),
+        ("run.lease_s=20", "run.lease_s=20 is less than 2 times run.heartbeat_s=15"),
         ("run.checksum=md5", "run.checksum: expected xxh3_128 or sha256, got str 'md5'"),
         ("run=3", "run: expected a mapping, got int 3"),
         ("extend=maybe", "extend: expected true or false, got str 'maybe'"),
@@ -159,7 +161,7 @@ def test_tuning_and_a_defaulted_output_stay_out_of_the_fingerprint(project, monk
     assert named.fingerprint != base.fingerprint
     assert named.core_fingerprint == base.core_fingerprint == base.fingerprint
     monkeypatch.chdir(project.parent)
-    monkeypatch.syspath_prepend(str(project))
+    monkeypatch.setattr(sys, "path", [str(project), *sys.path])
     cfg = composed_elsewhere(project, f"stage.input={project}/x")
     assert from_omegaconf(cfg, "lines").fingerprint == base.fingerprint
 

@@ -1,7 +1,9 @@
 """What a run directory says, read by code of its own: the product's readers are under test."""
 
 import json
+import os
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,12 +61,21 @@ def read_record(run: Path) -> Record:
             except ValueError:
                 damaged.append(f"{path.name}: {line[:200]!r}")
     owners = {}
-    for path in sorted(run.glob("claims*/*/*")):
+    for path in sorted(_claims(run)):
         block, _, attempt = path.name.rpartition(".")
-        owner = json.loads(path.read_bytes())["name"]
+        try:
+            owner = json.loads(path.read_bytes())["name"]
+        except FileNotFoundError:
+            continue  # the run was closed just now
         if owners.setdefault((block, int(attempt)), owner) != owner:
             damaged.append(f"{path}: {owner} took what is {owners[block, int(attempt)]}'s")
     return Record(list(shards), events, owners, damaged)
+
+
+def _claims(run: Path) -> Iterator[Path]:
+    for claims in run.glob("claims*"):
+        for folder, _, names in os.walk(claims):
+            yield from (Path(folder, name) for name in names)
 
 
 def fates(record: Record) -> dict[str, Fate]:
