@@ -21,6 +21,8 @@ _REFUSED = re.compile(
     r"|the run has no shard|Errno (5|28|30|116|122)\]|Input/output error|No space left"
     r"|Read-only file system|Stale file handle|quota exceeded|it has no run.json|which is gone"
 )
+# An interrupt where Python can raise nothing: the worker has noted it, and ends a moment later.
+_IGNORED = re.compile(r"Exception ignored in: .*\n(?:.*\n)*?KeyboardInterrupt: *\n")
 
 
 def finish(chaos: Chaos, run: TorturedRun, folder: Path) -> Iterator[str]:
@@ -120,7 +122,7 @@ def commands(machines: list[Machine]) -> Iterator[str]:
     """No command ends in a traceback, or refuses without a reason that was to be expected."""
     for machine in machines:
         for pid, (args, out) in machine.started.items():
-            code, said = machine.ended.get(pid, 0), out.read_text()
+            code, said = machine.ended.get(pid, 0), _IGNORED.sub("", out.read_text())
             if "Traceback (most recent call last)" in said and not _REFUSED.search(said):
                 yield f"a traceback, see {out}"
             if code not in (-9, -15, 0, 3, 4, 130) and not (code == 2 and _REFUSED.search(said)):
