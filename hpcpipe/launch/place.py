@@ -9,7 +9,7 @@ from hpcpipe.config import CONFIG_FILE, Config
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.marker import FOLDER, Marker, read_marker
-from hpcpipe.manifest.rundir import RunDir, is_run_dir
+from hpcpipe.manifest.rundir import RUN_FILE, RunDir, is_run_dir
 from hpcpipe.runtime.access import owner_of
 
 
@@ -106,8 +106,10 @@ def _is_free(path: Path) -> bool:
         raise RunMismatchError(
             f"run_dir {path} belongs to {owner_of(path)} and is closed to you: give another run_dir"
         )
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        if is_run_dir(path):
+    names = os.listdir(path) if path.is_dir() else []
+    if names or (path.exists() and not path.is_dir()):
+        # Listed, since a network filesystem may remember for a while that there was no such file.
+        if RUN_FILE in names:
             return False
         raise RunMismatchError(
             f"run_dir {path} exists and is no run directory: give a new or empty folder"

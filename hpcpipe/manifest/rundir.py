@@ -40,6 +40,7 @@ from hpcpipe.manifest.files import (
 )
 
 FORMAT_VERSION = 1
+RUN_FILE = "run.json"
 FOLDERS = ("artifacts", "journal", "launches", "logs", "workers")
 
 
@@ -235,7 +236,7 @@ class NewRunDir:
             OSError: it cannot be published.
         """
         write_new(self.path / "config.yaml", config_text.encode())
-        write_new(self.path / "run.json", msgspec.json.format(msgspec.json.encode(info)) + b"\n")
+        write_new(self.path / RUN_FILE, msgspec.json.format(msgspec.json.encode(info)) + b"\n")
         self._close_to_others()
         fsync_dir(self.path)
         try:
@@ -268,7 +269,7 @@ class NewRunDir:
 
 def is_run_dir(path: Path) -> bool:
     """Tell whether a folder is a run directory, of any version, to be read. Raises nothing."""
-    return os.path.isfile(path / "run.json")
+    return os.path.isfile(path / RUN_FILE)
 
 
 def _read_launch(path: Path) -> Launch:
@@ -282,7 +283,7 @@ def _read_launch(path: Path) -> Launch:
 
 def _read_info(path: Path) -> RunInfo:
     try:
-        data = (path / "run.json").read_bytes()
+        data = (path / RUN_FILE).read_bytes()
     except FileNotFoundError:
         raise RunMismatchError(f"{path} is not a run directory: it has no run.json") from None
     except NotADirectoryError:

@@ -42,3 +42,11 @@ def test_a_run_that_appears_while_its_place_is_looked_at_is_gone_on_with(tmp_pat
     monkeypatch.setattr(place, "is_run_dir", other_after)
     assert prepare(config)[1] == "resumed"
     assert made == [None, "new"]
+
+
+def test_a_run_that_is_not_seen_at_first_is_no_folder_of_something_else(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    config = toy_config(tmp_path, run_dir=str(tmp_path / "run"))
+    prepare(config)
+    monkeypatch.setattr(place, "is_run_dir", lambda path: False)
+    assert prepare(config)[1] == "resumed"
