@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -51,11 +52,7 @@ class AtHand(NamedTuple):
 
 
 class Watchdog:
-    """Looks at a worker from its heartbeat's thread.
-
-    Attributes:
-        at_hand: what to watch; None between shards.
-    """
+    """Looks at a worker from its heartbeat's thread."""
 
     def __init__(
         self,
@@ -77,7 +74,8 @@ class Watchdog:
         Raises:
             Nothing.
         """
-        self.at_hand: AtHand | None = None
+        self._at_hand: AtHand | None = None
+        self._over = threading.Lock()  # held by who says what became of an attempt
         self._session = session
         self._launch = launch
         self._flag = flag
@@ -86,13 +84,22 @@ class Watchdog:
         self._every_s = options.heartbeat_s
         self._looked_at = time.monotonic()
 
+    def begin(self, at_hand: AtHand) -> None:
+        """Watch this from now on. Raises nothing."""
+        self._at_hand = at_hand
+
+    def let_go(self) -> None:
+        """Watch nothing; does not return where the worker is just being ended. Raises nothing."""
+        with self._over:
+            self._at_hand = None
+
     def look(self) -> None:
         """Look once. Raises nothing; does not return where the worker must end."""
         if self._launch.kind == "local" and not os.path.exists(f"/proc/{self._launch.pid}"):
             self._flag.stop("the command that started this worker is gone")
         now = time.monotonic()
         late_s, self._looked_at = now - self._looked_at - self._every_s, now
-        at_hand, timeout_s = self.at_hand, self._shard_timeout_s
+        at_hand, timeout_s = self._at_hand, self._shard_timeout_s
         if at_hand is None:
             return
         if late_s > self._every_s:
@@ -100,11 +107,16 @@ class Watchdog:
             at_hand.ctx.progress_at += late_s
         self._session.heartbeat.update(num_samples=at_hand.ctx.num_samples or 0)
         if timeout_s is not None and now - at_hand.ctx.progress_at >= timeout_s:
-            self._end_hung(at_hand, timeout_s)
+            is_stuck = _is_stuck()
+            with self._over:
+                if self._at_hand is at_hand:
+                    self._end_hung(at_hand, timeout_s, is_stuck=is_stuck)
         if self._flag.signal == signal.SIGUSR2 and self._deadline.is_over(
             self._every_s + LAST_SECONDS_S
         ):
-            self._end_late(at_hand)
+            with self._over:
+                if self._at_hand is at_hand:
+                    self._end_late(at_hand)
 
     def _end_late(self, at_hand: AtHand) -> None:
         """Give back, as the limit comes, what did not stop at the warning; be queued again.
@@ -126,7 +138,7 @@ class Watchdog:
         finally:
             os._exit(EXIT_STOPPED)
 
-    def _end_hung(self, at_hand: AtHand, timeout_s: float) -> None:
+    def _end_hung(self, at_hand: AtHand, timeout_s: float, *, is_stuck: bool) -> None:
         """End the process, for no less can stop a thread, whether or not that can be recorded.
 
         A job of its own is queued again, lest every such shard cost the run a worker.
@@ -134,7 +146,7 @@ class Watchdog:
         claim, shard_id, *_ = at_hand
         error = f"no progress for {timeout_s:g} s (run.shard_timeout_s)"
         outage = None
-        if _is_stuck():
+        if is_stuck:
             error += f": {socket.gethostname()} waits for a filesystem or device without an answer"
             outage = OutageError(error)
         logger.critical("shard %s: %s; this worker ends", shard_id, error)

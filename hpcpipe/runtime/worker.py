@@ -208,7 +208,7 @@ class Worker:
             self._patience_with_shards.failed(error, f"shard {failed}")
 
     def _close(self, claim: Claim, error: BaseException | None) -> None:
-        self._watchdog.at_hand = None
+        self._watchdog.let_go()
         self._meter.end_shard()
         self._session.heartbeat.update(shard="", num_samples=0, state="working")
         if self._state.pending_of(claim.block):
@@ -218,9 +218,9 @@ class Worker:
         self._meter.begin_shard()
         ctx, work = self._begin(shard_id, claim)
         self._deadline.begin()
-        self._watchdog.at_hand = AtHand(claim, shard_id, ctx, time.monotonic())
+        self._watchdog.begin(AtHand(claim, shard_id, ctx, time.monotonic()))
         outcome = attempt_shard(work, ctx, lambda: self._fence(claim))
-        self._watchdog.at_hand = None
+        self._watchdog.let_go()
         self._deadline.end(outcome.seconds)
         error = outcome.error
         if outcome.kind == "done":

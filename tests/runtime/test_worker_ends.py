@@ -8,12 +8,20 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.heartbeat import read_beat
 from hpcpipe.manifest.journal import JournalWriter
-from hpcpipe.runtime.watchdog import EXIT_HUNG
+from hpcpipe.manifest.rundir import Launch
+from hpcpipe.runtime import watchdog
+from hpcpipe.runtime.claimer import Claim
+from hpcpipe.runtime.deadline import Deadline
+from hpcpipe.runtime.session import Session
+from hpcpipe.runtime.signals import StopFlag
+from hpcpipe.runtime.watchdog import EXIT_HUNG, AtHand, Watchdog
 from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +82,22 @@ def test_a_hung_worker_ends_even_where_that_cannot_be_recorded(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30)
     assert done.returncode == EXIT_HUNG
+
+
+def test_a_shard_that_ends_just_in_time_is_not_charged(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    config = toy_config(tmp_path, run__shard_timeout_s=1)
+    run = prepare(config)[0]
+    launch, flag = Launch(number=1, kind="here", num_workers=1), StopFlag(run.stop_file)
+    session = Session(run, "w", 1, tmp_path, heartbeat_s=60)
+    dog = Watchdog(session, launch, flag, config.run, Deadline(None))
+    ctx = SimpleNamespace(progress_at=time.monotonic() - 2, num_samples=None)
+    dog.begin(AtHand(Claim("0", 1, ["a"]), "a", ctx, time.monotonic()))
+    monkeypatch.setattr(watchdog, "_is_stuck", dog.let_go)  # it ends while that is found out
+    monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("the worker was ended"))
+    dog.look()
+    session.close("")
+    assert events_of(run.path, "failed", "closed") == []
 
 
 def test_verifying_before_the_last_step_counts_as_progress(tmp_path, monkeypatch):
