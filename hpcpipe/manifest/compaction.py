@@ -109,7 +109,7 @@ class _Rows:
         self._tables = [row_schema().empty_table()]
         self._indexes = array("i")  # position of the shard in the plan; one a row, as the next
         self._attempts = array("i")
-        self._early: _Told = []  # finished, of shards that the plan does not have
+        self._early: dict[str, list[Event]] = {}  # of shards that the plan does not have
         self._others: _Told = []
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -140,20 +140,21 @@ class _Rows:
             if event.event != "done":
                 self._others.append((worker, event))
             elif index is None:
-                self._early.append((worker, event))
+                self._early.setdefault(worker, []).append(event)
             else:
                 rest.append((event, index))
         return [event for event, _ in rest], [index for _, index in rest]
 
     def add_early(self) -> None:
         """Take in what was read before its shard stood in the plan."""
-        early, self._early = self._early, []
-        for worker, event in early:
-            self.add(worker, [event])
+        early, self._early = self._early, {}
+        for worker, events in early.items():
+            self.add(worker, events)
 
     def told(self) -> _Told:
         """All lines that are no row."""
-        return [*self._others, *self._early]
+        early = [(worker, event) for worker, events in self._early.items() for event in events]
+        return [*self._others, *early]
 
     def table(self, state: RunState) -> Any:
         """All shards in plan order; `state`, a new one, becomes what all lines say."""

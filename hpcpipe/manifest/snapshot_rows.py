@@ -113,7 +113,7 @@ def _outputs(events: Sequence[Event]) -> Any:
         "num_samples": [file.num_samples for file in files],
     }
     fields = list(kind.value_type)
-    arrays = [pa.array(columns[field.name], field.type) for field in fields]
+    arrays = [_column(columns[field.name], field.type) for field in fields]
     offsets = list(accumulate(map(len, outputs), initial=0))
     return pa.ListArray.from_arrays(
         pa.array(offsets, pa.int32()), pa.StructArray.from_arrays(arrays, fields=fields), type=kind
