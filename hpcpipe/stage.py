@@ -106,6 +106,12 @@ class Output(Protocol):
     def tell(self) -> int:
         """Number of bytes written so far. Raises nothing."""
 
+    def finish(self) -> None:
+        """Close its file now rather than with the shard, which thousands of outputs have to.
+
+        Nothing can be written behind it. Raises OSError.
+        """
+
 
 class PlanContext(Protocol):
     """What `Stage.plan` is handed."""

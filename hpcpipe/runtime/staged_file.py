@@ -122,7 +122,7 @@ class StagedFile:
         if self._num_buffered:
             self._append(self._buffer[: self._num_buffered])
             self._num_buffered = 0
-        elif not self._buffer:
+        elif not self._buffer and self.fd >= 0:
             self._buffer = memoryview(bytearray(COPY_BYTES))
 
     def _append(self, data: bytes | memoryview) -> None:
@@ -140,6 +140,16 @@ class StagedFile:
     def tell(self) -> int:
         """Number of bytes written so far. Raises nothing."""
         return self._size_bytes + self._num_buffered
+
+    def finish(self) -> None:
+        """Make the content durable and close the file: nothing more will be written.
+
+        Raises:
+            OSError: writing failed.
+        """
+        self.flush()
+        self.close(sync=True)
+        self._buffer = memoryview(b"")
 
     def close(self, *, sync: bool) -> None:
         """Close the temporary file; what is buffered and not flushed is given up.

@@ -70,3 +70,26 @@ def test_a_full_disk_is_told_when_the_bytes_are_handed_over():
     with pytest.raises(OSError, match="No space left"):
         file.write(bytes(COPY_BYTES))
     file.close(sync=False)
+
+
+def test_a_finished_file_holds_neither_handle_nor_buffer(tmp_path):
+    file = StagedFile("a.jpg", tmp_path / "a.part", "xxh3_128")
+    file.write(b"abc")
+    file.finish()
+    assert file.fd == -1
+    assert len(file._buffer) == 0
+    assert (tmp_path / "a.part").read_bytes() == b"abc"
+    file.flush()
+    file.close(sync=True)
+    assert len(file._buffer) == 0
+    assert (file.tell(), file.record().size_bytes) == (3, 3)
+
+
+@pytest.mark.parametrize("size", [1, COPY_BYTES])
+def test_nothing_is_written_behind_the_end(tmp_path, size):
+    file = StagedFile("a.jpg", tmp_path / "a.part", "xxh3_128")
+    file.write(b"abc")
+    file.finish()
+    with pytest.raises((OSError, TypeError, ValueError)):
+        file.write(bytes(size))
+    assert (tmp_path / "a.part").read_bytes() == b"abc"
