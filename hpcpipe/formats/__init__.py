@@ -29,4 +29,17 @@ Lists of samples:
     sample_index    the samples of many tars, as mapped arrays
     npy             the header of an npy file that is written piece by piece
     permutation     a random order that is computed, not stored
+
+What a download writes:
+    shard_names      names of shards, keys of samples
+    file_extensions  the extension of a file: content type, first bytes, URL
+    file_magic       the part for the first bytes
+    digests          checksums of files, computed and compared
+    download_rows    what became of one URL: columns, types, JSON
+    download_table   the rows of a shard, as parquet
+    download_stats   the counts of a shard, as JSON
+    download_shard   all files of a shard put together
+    sample_writers   the samples of a shard: tar, files, tfrecord
+    tfrecord         rows as tf.train.Example, in frames with checksums
+    parquet_sink     a staged output as pyarrow's file
 """

@@ -14,30 +14,12 @@ import numpy as np
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.ids import ID_DTYPE, Array, hash_keys, hash_uids
+from hpcpipe.formats.parquet_sink import ParquetSink
 from hpcpipe.formats.samples import Sample
 from hpcpipe.formats.source import open_source
 from hpcpipe.stage import Output
 
 ROWS_PER_GROUP = 1 << 15
-
-
-class _Sink:
-    """What pyarrow wants of a file, over a staged output."""
-
-    closed = False
-
-    def __init__(self, output: Output) -> None:
-        self.write = output.write
-        self.tell = output.tell
-
-    def writable(self) -> bool:
-        return True
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """The output is closed by its owner."""
 
 
 class TableWriter:
@@ -69,7 +51,7 @@ class TableWriter:
         ]
         uids = [("uid", pa.string()), ("uid_hi", pa.uint64()), ("uid_lo", pa.uint64())]
         self._schema = pa.schema([*fields, *uids] if uid else fields)
-        self._writer = pq.ParquetWriter(_Sink(output), self._schema, compression="zstd")
+        self._writer = pq.ParquetWriter(ParquetSink(output), self._schema, compression="zstd")
         self._rows: list[tuple[str, int, int, int, str, bool]] = []
         self._uids: list[str | None] = []
 
