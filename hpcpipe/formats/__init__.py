@@ -6,6 +6,7 @@ Finding and reading files:
     remote_listing  the part for URLs
     source          bytes at an offset, from a local file, a URL or a gzip-compressed tar
     remote_source   the part for URLs: reading ahead, keeping what was read
+    source_file     an open source as a Python file object
     remote_uploads  unfinished uploads to a store
     remote          what every use of a URL needs: opening, names without secrets, versions
     remote_errors   whether an object is at fault, or its store
@@ -29,6 +30,17 @@ Lists of samples:
     sample_index    the samples of many tars, as mapped arrays
     npy             the header of an npy file that is written piece by piece
     permutation     a random order that is computed, not stored
+
+Lists of URLs:
+    url_list             lists as ranges of rows; text is converted to parquet first
+    url_list_columns     which columns are wanted, and what is said where one is missing
+    url_list_parquet     opening parquet lists, and their footers
+    url_list_text        batches of columns from txt, csv and tsv, plain or compressed
+    url_list_json        the part for json and jsonl
+    url_list_lines       blocks of whole lines
+    url_list_convert     writing such batches as parquet, row groups fitting ranges
+    url_list_read        reading ranges, as workers do
+    url_list_cursor      the place in a list from where reading goes on
 
 What a download writes:
     shard_names      names of shards, keys of samples

@@ -1,6 +1,6 @@
 """Streaming the entries of one large JSON list, or the keys of one large JSON mapping.
 
-Values of a mapping are skipped; nested lists are refused. Memory is a few times the chunk size.
+Memory is a few times the chunk size.
 """
 
 import codecs
@@ -14,11 +14,42 @@ _SPACE = " \t\r\n"
 
 
 class JsonKeysError(ValueError):
-    """The text is not a JSON list of strings or a JSON mapping."""
+    """The text is not the JSON list or mapping that was expected."""
+
+
+def iter_json_objects(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Read the objects of a JSON list.
+
+    Args:
+        stream: UTF-8 text.
+
+    Yields:
+        The objects, in order.
+
+    Raises:
+        JsonKeysError: it is something else, or malformed; the message names the character.
+        OSError: reading failed.
+    """
+    text = _Text(stream)
+    if (opening := text.peek()) != "[":
+        raise JsonKeysError(
+            f"expected a JSON list of objects, found {opening or 'nothing'!r}; a file with one "
+            "object a line should end in .jsonl"
+        )
+    text.skip()
+    if text.peek() == "]":
+        return
+    while True:
+        entry = text.value()
+        if not isinstance(entry, dict):
+            raise JsonKeysError(f"expected an object before character {text.position}")
+        yield entry
+        if text.expect(",]") == "]":
+            return
 
 
 def iter_json_keys(stream: IO[bytes]) -> Iterator[str]:
-    """Read the strings of a JSON list, or the keys of a JSON mapping.
+    """Read the strings of a JSON list, or the keys of a JSON mapping; values are skipped.
 
     Args:
         stream: UTF-8 text.
