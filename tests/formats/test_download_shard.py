@@ -1,7 +1,10 @@
 import io
 import json
+import os
+import resource
 import tarfile
 from enum import StrEnum
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +18,9 @@ from hpcpipe.formats import download_table
 from hpcpipe.formats.download_shard import DownloadShard
 from hpcpipe.formats.source import open_source
 from hpcpipe.formats.tar import scan
+from hpcpipe.runtime.context import ShardContext
+from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.partial import Partials
 from tests.formats.shards import LISTED, Folder, failure, shard_format, success, write_shard
 from tests.formats.tfrecord_reader import read_examples
 
@@ -128,7 +134,7 @@ def test_a_tar_reads_back_by_webdataset_tarfile_and_our_own_reader(tmp_path):
     assert path.stat().st_size % 10240 == 0
 
 
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(captions, max_size=8))
 @example(CAPTIONS)
 def test_any_caption_comes_back_from_a_tar(tmp_path_factory, values):
@@ -202,6 +208,26 @@ def test_files_are_closed_as_soon_as_they_are_written(tmp_path):
             assert len(samples) == 3 * (index + 1)
             assert {file.fd for file in samples} == {-1}
     folder.close()
+
+
+def test_a_shard_may_have_more_files_than_a_process_may_open(tmp_path):
+    (tmp_path / "out").mkdir()
+    folder = OutputFolder(str(tmp_path / "out"), "xxh3_128")
+    partials = Partials(tmp_path / "partial", "0", 1)
+    ctx = ShardContext("00012", 1, folder, tmp_path, tmp_path, partials, lambda: False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 30, hard))
+    try:
+        with DownloadShard(ctx.output, "00012", LISTED, shard_format("files")) as shard:
+            for index in range(30):
+                shard.add(success(index), b"x")
+        outputs = ctx.commit(lambda: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        ctx.discard()
+    assert len(outputs) == 3 * 30 + 2
+    written = {str(path.relative_to(folder.root)) for path in Path(folder.root).rglob("*.*")}
+    assert written == {output.path for output in outputs}
 
 
 def test_each_sample_may_have_its_own_extension(tmp_path):

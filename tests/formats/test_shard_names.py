@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcpipe.formats.shard_names import ShardNames
@@ -23,6 +23,7 @@ def test_digits_are_the_logarithm_rounded_up(samples, digits):
     assert names(samples).index_digits == digits == math.ceil(math.log10(samples))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**6), st.integers(1, 8), st.integers(0, 10**5), st.data())
 def test_a_key_begins_with_its_shard_and_ends_with_its_index(samples, digits, number, data):
     naming = names(samples, digits)
@@ -34,6 +35,7 @@ def test_a_key_begins_with_its_shard_and_ends_with_its_index(samples, digits, nu
     assert int(key.removeprefix(shard) or 0) == index
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 3))
 def test_keys_of_a_dataset_are_unique_and_sorted(samples, digits):
     naming = names(samples, digits)

@@ -30,7 +30,7 @@ def test_the_reader_computes_known_checksums():
     assert masked(0) == 0xA282EAD8
 
 
-@settings(max_examples=30)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.binary(max_size=300), max_size=4), max_size=5))
 def test_frames_read_back_with_their_checksums(tmp_path_factory, records):
     path = tmp_path_factory.mktemp("frames") / "a.tfrecord"
@@ -51,6 +51,7 @@ def test_whole_numbers_are_int64(type_):
     assert decode(type_, None) == ("int64", [])
 
 
+@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_any_int64_comes_back(value):
     assert decode(pa.int64(), value) == ("int64", [value])
@@ -61,6 +62,7 @@ def test_unsigned_numbers_keep_their_64_bits():
     assert value % 2**64 == 2**64 - 2
 
 
+@settings(deadline=None)
 @given(st.floats(width=32, allow_nan=False))
 def test_any_float_comes_back(value):
     assert decode(pa.float32(), value) == ("float", [value])
@@ -73,6 +75,7 @@ def test_floats_beyond_32_bits_are_infinite_and_nan_stays():
     assert decode(pa.float64(), None) == ("float", [])
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_comes_back(value):
     assert decode(pa.string(), value) == ("bytes", [value.encode()])
@@ -82,6 +85,7 @@ def test_a_null_text_is_an_empty_one():
     assert decode(pa.string(), None) == ("bytes", [b""])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.none()))
 def test_lists_of_whole_numbers_leave_out_nulls(values):
     expected = [value for value in values if value is not None]
