@@ -54,4 +54,19 @@ What a download writes:
     sample_writers   the samples of a shard: tar, files, tfrecord
     tfrecord         rows as tf.train.Example, in frames with checksums
     parquet_sink     a staged output as pyarrow's file
+
+Images:
+    image_resize       one downloaded image to the one that is written: all of the below
+    image_options      what is to become of images
+    image_errors       why one was left out
+    image_header       format, size and orientation, before anything is decoded
+    image_jpeg_header  the part for JPEG
+    image_webp_header  the part for WebP
+    image_exif         metadata as text
+    image_sizes        the resize modes' arithmetic, the filters
+    image_decode       pixels of a file; of a JPEG no more than needed
+    image_pillow       the part for all other formats
+    image_pixels       resize, turn, crop, border
+    image_blur         boxes blurred
+    image_encode       pixels to jpg, png, webp
 """
