@@ -15,7 +15,9 @@ def test_every_test_that_a_page_names_is_there(page):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("package", ["manifest", "runtime", "launch", "compose", "formats"])
+@pytest.mark.parametrize(
+    "package", ["manifest", "runtime", "launch", "compose", "formats", "clients"]
+)
 def test_the_map_of_a_package_names_every_module_and_no_other(package):
     folder = ROOT / "hpcpipe" / package
     lines = (folder / "__init__.py").read_text().splitlines()

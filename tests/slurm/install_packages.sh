@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Install the Debian or Ubuntu packages that the tests need, where they are missing: SLURM, a
-# compiler for the library that makes calls fail (tests/faults), strace to count calls.
+# compiler for the library that makes calls fail (tests/faults), strace to count calls, nginx as a
+# server to fetch from.
 set -euo pipefail
 
-packages=(slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core gcc libc6-dev strace)
-commands=(munged slurmctld slurmd slurmdbd sbatch sacct mariadbd mariadb-install-db mariadb gcc strace)
+packages=(slurm-wlm munge slurmdbd mariadb-server-core mariadb-client-core gcc libc6-dev strace
+    nginx)
+commands=(munged slurmctld slurmd slurmdbd sbatch sacct mariadbd mariadb-install-db mariadb gcc strace
+    nginx)
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 missing=()
@@ -19,7 +22,7 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo -n)
 fi
 if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
-    echo "The tests need a SLURM, a compiler and strace, and these are missing: ${missing[*]}" >&2
+    echo "The tests need a SLURM, a compiler, strace and nginx, and these are missing: ${missing[*]}" >&2
     echo "Install them, as root on Debian or Ubuntu: apt-get install ${packages[*]}" >&2
     echo "or run the tests that need no SLURM: make venv && .venv/bin/pytest -m 'not slurm'" >&2
     exit 1

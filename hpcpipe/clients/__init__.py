@@ -1,0 +1,34 @@
+"""Fetching from other people's servers, well behaved; knows nothing of runs, shards or formats.
+
+For who uses it:
+    fetcher      fetch a stream of URLs, many at once
+    options      limits, patience, and what is obeyed
+    records      what goes in and what comes out
+    failure      why a URL could not be fetched
+
+From one state to the next:
+    engine       names, rules, turns, transfers, retries
+    traffic      transfers under way, and room for more
+    job          one URL on its way
+    schedule     whose turn it is
+    deadlines    when each job is given up
+    clock        stands still while the caller is busy
+    memory       how many bytes may be held at once
+    manners      what is concluded from how a host answers
+    host         what is remembered of a host
+
+Names and rules:
+    url          URLs taken apart and checked
+    addresses    which IP addresses are refused
+    resolver     names to addresses, in threads, kept for a while
+    proxies      which proxy the environment names
+    rule_desk    asks hosts for their rules
+    host_rules   robots.txt and the TDM file
+    opt_out      what headers say about the use of a file
+
+HTTP, by libcurl:
+    connections  many transfers at once in one thread
+    transfer     one transfer, judged as it comes
+    head         status and headers of an answer
+    curl_errors  what libcurl's error codes mean
+"""

@@ -1,0 +1,163 @@
+"""Names to addresses: looked up in threads, kept for a while, vetted.
+
+``getaddrinfo`` is asked, so that /etc/hosts and whatever else the machine knows of names counts.
+It tells no time to live; addresses are kept for a time that the options say.
+"""
+
+import queue
+import socket
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hpcpipe.clients.addresses import is_public
+from hpcpipe.clients.failure import Failure
+from hpcpipe.clients.job import Job
+from hpcpipe.clients.options import FetchOptions
+
+MAX_NAMES = 50_000
+MAX_ADDRESSES = 8
+
+Lookup = Callable[[str, int], list[str]]
+"""Addresses of a name, asked with a port. Raises OSError, `socket.gaierror` above all."""
+
+
+class Resolution(NamedTuple):
+    """What a name leads to.
+
+    Attributes:
+        addresses: those that may be connected to, in the order to be tried.
+        failure: why there are none.
+        error: the same in words.
+        expires: until when it is used, by the fetcher's clock.
+    """
+
+    addresses: tuple[str, ...]
+    failure: Failure | None
+    error: str
+    expires: float
+
+
+def system_lookup(host: str, port: int) -> list[str]:
+    """Ask the system for the addresses of a name. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for _, _, _, _, address in found]
+
+
+class Resolver:
+    """Looks names up, each once however many wait for it."""
+
+    def __init__(self, options: FetchOptions, lookup: Lookup, wake: Callable[[], None]) -> None:
+        """Start no thread yet.
+
+        Args:
+            options: threads, tries, times to live, and whether private addresses are allowed.
+            lookup: what is asked for addresses, in threads.
+            wake: called from a thread when a look-up has ended.
+
+        Raises:
+            Nothing.
+        """
+        self._options = options
+        self._lookup = lookup
+        self._wake = wake
+        self._known: OrderedDict[str, Resolution] = OrderedDict()
+        self._waiting: dict[str, list[Job]] = {}
+        self._asked: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        self._found: deque[tuple[str, Resolution]] = deque()
+        self._closed = threading.Event()
+        self._num_threads = 0
+
+    @property
+    def has_room(self) -> bool:
+        """False while as many names wait as would only wait longer for more. Raises nothing."""
+        return len(self._waiting) < 2 * self._options.dns_threads
+
+    def cached(self, host: str, now: float) -> Resolution | None:
+        """What a name was found to lead to, where that is still good. Raises nothing."""
+        known = self._known.get(host)
+        if known is not None and known.expires > now:
+            self._known.move_to_end(host)
+            return known
+        return self.literal(host)
+
+    def literal(self, host: str) -> Resolution | None:
+        """Judge a host that is an address itself; None for a name. Raises nothing."""
+        return self._vetted([host]) if ":" in host or host.replace(".", "").isdigit() else None
+
+    def ask(self, host: str, port: int, job: Job) -> None:
+        """Look a name up; `collect` hands the job back. Raises nothing."""
+        if host in self._waiting:
+            self._waiting[host].append(job)
+            return
+        self._waiting[host] = [job]
+        self._asked.put((host, port))
+        if self._num_threads < min(self._options.dns_threads, len(self._waiting)):
+            self._num_threads += 1
+            # A look-up may hang for long: a daemon does not keep the process from ending.
+            threading.Thread(target=self._work, name="hpcpipe-dns", daemon=True).start()
+
+    def collect(self, now: float) -> list[tuple[Resolution, list[Job]]]:
+        """Take the look-ups that have ended, with the jobs that wait for them. Raises nothing."""
+        ended = []
+        while self._found:
+            host, found = self._found.popleft()
+            is_good = found.failure in (None, Failure.REFUSED_ADDRESS)
+            options = self._options
+            ttl_s = options.dns_ttl_s if is_good else options.dns_negative_ttl_s
+            found = found._replace(expires=now + ttl_s)
+            self._known[host] = found
+            ended.append((found, self._waiting.pop(host, [])))
+        while len(self._known) > MAX_NAMES:
+            self._known.popitem(last=False)
+        return ended
+
+    def close(self) -> None:
+        """Let the threads end, each after the look-up it is at. Raises nothing."""
+        self._closed.set()
+        for _ in range(self._num_threads):
+            self._asked.put(None)
+
+    def _work(self) -> None:
+        while (asked := self._asked.get()) is not None and not self._closed.is_set():
+            host, port = asked
+            self._found.append((host, self._resolve(host, port)))
+            self._wake()
+
+    def _resolve(self, host: str, port: int) -> Resolution:
+        error: OSError | UnicodeError
+        for num_try in range(self._options.dns_tries):
+            try:
+                return self._vetted(self._lookup(host, port))
+            except (OSError, UnicodeError) as failed:
+                error = failed
+                if getattr(failed, "errno", None) != socket.EAI_AGAIN:
+                    break
+            if num_try + 1 < self._options.dns_tries:
+                self._closed.wait(self._options.backoff_s * 2**num_try)
+        is_unknown = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
+        failure = Failure.UNKNOWN_HOST if is_unknown else Failure.DNS
+        return Resolution((), failure, f"the name was not found: {error}", 0.0)
+
+    def _vetted(self, addresses: list[str]) -> Resolution:
+        unique = tuple(dict.fromkeys(addresses))
+        if not unique:
+            return Resolution((), Failure.UNKNOWN_HOST, "the name has no address", 0.0)
+        if not self._options.allow_private_hosts:
+            public = tuple(address for address in unique if is_public(address))
+            if not public:
+                return Resolution((), Failure.REFUSED_ADDRESS, refusal(unique[0]), 0.0)
+            unique = public
+        return Resolution(unique[:MAX_ADDRESSES], None, "", 0.0)
+
+
+def refusal(address: str) -> str:
+    """Say why an address is not connected to. Raises nothing."""
+    return (
+        f"{address} is a private or special address, and these are refused "
+        "unless allow_private_hosts is true"
+    )
+
+
+_NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})

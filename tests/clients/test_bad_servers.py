@@ -1,0 +1,166 @@
+"""Servers that stall, lie, break off and bomb: each URL ends, with the right reason."""
+
+import gzip
+import socket
+import ssl
+import time
+
+import pytest
+
+from hpcpipe.clients.failure import Failure
+from tests.servers.raw_http import RawServer, raw_server, reply
+
+
+def send(*pieces: bytes, then=None):
+    """An answer of raw bytes; then the connection is closed, or something else happens."""
+
+    def answer(connection, asked):
+        for piece in pieces:
+            connection.sendall(piece)
+        if then:
+            then(connection, asked)
+        raise ConnectionAbortedError
+
+    return answer
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def drip(server: RawServer):
+    """A byte now and then, for ever."""
+
+    def answer(connection, asked):
+        connection.sendall(OK + b"Content-Length: 100000\r\n\r\n")
+        while not server.released.wait(0.02):
+            connection.sendall(b"x")
+
+    return answer
+
+
+def endless(connection, asked):
+    connection.sendall(OK + b"\r\n")
+    while True:
+        connection.sendall(bytes(1 << 16))
+
+
+def test_what_takes_too_long_ends_at_the_deadline(fetch, server):
+    server.answers["/silent"] = server.hang
+    server.answers["/loris"] = drip(server)
+    server.answers["/headers"] = send(b"HTTP/1.1 200 OK\r\nContent-", then=server.hang)
+    server.answers["/99"] = send(
+        OK + b"Content-Length: 1000\r\n\r\n" + bytes(990), then=server.hang
+    )
+    server.answers["/good"] = reply(body=b"good")
+    begun = time.monotonic()
+    *late, good = fetch(*[server.url + path for path in server.answers], deadline_s=2.0)
+    assert time.monotonic() - begun < 30
+    assert [one.failure for one in late] == [Failure.TIMEOUT] * 4
+    assert {one.error for one in late} == {"not done within 2 s"}
+    assert [one.http_status for one in late] == [0, 200, 200, 200]
+    assert late[3].num_bytes == 990
+    assert late[1].num_bytes > 0
+    assert (good.failure, good.content) == (None, b"good")
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (send(OK + b"Content-Length: 1000\r\n\r\n" + bytes(10)), Failure.TRUNCATED),
+        (send(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabc"), Failure.TRUNCATED),
+        (send(), Failure.DISCONNECTED),
+        (send(b"HTTP/1.1 200"), Failure.DISCONNECTED),
+        (send(b"SSH-2.0-OpenSSH\r\n"), Failure.BAD_ANSWER),
+        (send(OK + b"X: " + b"y" * 400_000 + b"\r\n\r\n"), Failure.BAD_ANSWER),
+        (reply("200 OK", b"x" * 100, "Content-Encoding: gzip"), Failure.CONTENT_CODING),
+        (reply("204 No Content", length=False), Failure.EMPTY),
+        (reply("403 Forbidden", b"no"), Failure.FORBIDDEN),
+        (reply("401 Unauthorized", b"no"), Failure.HTTP_4XX),
+        (reply("410 Gone", b"no"), Failure.NOT_FOUND),
+        (reply("429 Too Many Requests"), Failure.TOO_MANY_REQUESTS),
+        (reply("503 Service Unavailable"), Failure.HTTP_5XX),
+        (reply("304 Not Modified", length=False), Failure.BAD_REDIRECT),
+    ],
+)
+def test_each_way_to_fail_has_its_class(fetch, server, answer, failure):
+    server.answers["/a"] = answer
+    (one,) = fetch(server.url + "/a")
+    assert one.failure is failure
+    assert one.error
+    assert one.content == b""
+
+
+def test_more_than_was_announced_is_not_taken(fetch, server):
+    server.answers["/a"] = send(OK + b"Content-Length: 3\r\n\r\nabcdef")
+    (one,) = fetch(server.url + "/a")
+    assert (one.failure, one.content) == (None, b"abc")
+
+
+def test_too_much_is_given_up_as_soon_as_it_shows(fetch, server):
+    server.answers["/announced"] = send(OK + b"Content-Length: 10000000000\r\n\r\n")
+    server.answers["/endless"] = endless
+    bomb = gzip.compress(bytes(100 << 20))
+    server.answers["/bomb"] = reply("200 OK", bomb, "Content-Encoding: gzip")
+    server.answers["/good"] = reply(body=bytes(1 << 20))
+    *large, good = fetch(*[server.url + path for path in server.answers])
+    assert [one.failure for one in large] == [Failure.TOO_LARGE] * 3
+    assert [one.num_bytes < 3 << 20 for one in large] == [True] * 3
+    assert large[0].error == "10000000000 bytes, 1048576 are allowed"
+    assert large[1].error == "more than 1048576 bytes"
+    assert (good.failure, good.num_bytes) == (None, 1 << 20)
+
+
+def test_the_content_of_an_error_does_not_matter(fetch, server):
+    server.answers["/large"] = send(b"HTTP/1.1 404 No\r\nContent-Length: 999999999\r\n\r\nx")
+    server.answers["/broken"] = send(b"HTTP/1.1 404 No\r\nContent-Length: 100\r\n\r\nx")
+    fetched = fetch(server.url + "/large", server.url + "/broken")
+    assert [one.failure for one in fetched] == [Failure.NOT_FOUND] * 2
+
+
+def test_who_does_not_listen_is_no_connection(fetch, server):
+    server.close()
+    (one,) = fetch(server.url + "/a")
+    assert (one.failure, one.http_status) == (Failure.CONNECT, 0)
+
+
+def test_a_connection_that_does_not_come_about_is_given_up(fetch):
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # it never says a word
+        (one,) = fetch(f"https://127.0.0.1:{listener.getsockname()[1]}/a", connect_timeout_s=0.5)
+    assert (one.failure, one.error) == (Failure.CONNECT, "no connection within 0.5 s")
+
+
+def test_certificates_are_verified(fetch, certificates):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificates.server, certificates.key)
+    trusted = {"ca_file": str(certificates.authority)}
+    with raw_server(tls=tls) as server:
+        server.answers["/a"] = reply(body=b"a")
+        url, other = f"{server.url}/a", f"https://other.test:{server.port}/a"
+        lookup = {"other.test": ["127.0.0.1"]}
+        (stranger,) = fetch(url)
+        good, wrong_name = fetch(
+            url, other, lookup=lambda host, port: lookup.get(host, [host]), **trusted
+        )
+        (unverified,) = fetch(url, verify_tls=False)
+    assert (stranger.failure, wrong_name.failure) == (Failure.CERTIFICATE,) * 2
+    assert good.content == unverified.content == b"a"
+
+
+def test_tls_to_a_server_without_is_a_tls_failure(fetch, nginx):
+    (one,) = fetch(f"https://127.0.0.1:{nginx.port}/1.jpg")
+    assert one.failure is Failure.TLS
+
+
+def test_the_rest_goes_on_while_one_host_never_answers(fetch, nginx):
+    with raw_server("127.0.0.2") as silent:
+        silent.answers["/a"] = silent.hang
+        urls = []
+        for number in range(100):
+            urls.append(f"http://127.0.0.1:{nginx.port}/{number}.jpg")
+            urls.append(f"{silent.url}/a")
+        fetched = fetch(*urls, deadline_s=2.0, max_transfers=8, max_per_host=4, dead_after=4)
+    assert [one.failure for one in fetched[::2]] == [None] * 100
+    assert max(one.seconds for one in fetched[::2]) < 2
+    failures = [one.failure for one in fetched[1::2]]
+    assert failures.count(Failure.TIMEOUT) == 4
+    assert failures.count(Failure.DEAD_HOST) == 96
