@@ -53,6 +53,7 @@ bench: venv
 	$(BIN)/python benchmarks/reshard.py $(BENCH)/reshard
 	$(BIN)/python benchmarks/repack.py --dir $(BENCH)/repack
 	$(BIN)/python benchmarks/status.py
+	$(BIN)/python benchmarks/url_list.py $(BENCH)/url_list
 	$(BIN)/pip install --quiet datatrove
 	$(BIN)/python benchmarks/framework.py $(BENCH)/framework
 

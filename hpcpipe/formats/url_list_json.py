@@ -16,6 +16,7 @@ from hpcpipe.formats.url_list_columns import UrlColumns, batch_of_text
 from hpcpipe.formats.url_list_lines import line_blocks
 
 BATCH_NUM = 1 << 13
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def read_json(where: str, stream: IO[bytes], columns: UrlColumns) -> Iterator[Any]:
@@ -98,4 +99,4 @@ def _batch(where: str, rows: Sequence[dict[str, Any]], columns: UrlColumns, is_f
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    return str(value) if type(value) is int else _encode(value)  # True is an int to isinstance

@@ -16,7 +16,7 @@ from hpcpipe.formats.url_list_columns import UrlColumns, batch_of_text
 from hpcpipe.formats.url_list_json import read_json, read_jsonl
 from hpcpipe.formats.url_list_lines import line_blocks, not_utf8
 
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 _CODECS = {"gz": "gzip", "zst": "zstd"}
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 
