@@ -41,7 +41,7 @@ wheel: venv
 	$(BIN)/python tests/wheel_check.py
 
 test: venv slurm-packages
-	@$(MAKE) --no-print-directory --jobs 3 --output-sync=line lint wheel pytest
+	@$(MAKE) --no-print-directory --jobs 3 lint wheel pytest
 
 pytest: venv
 	$(BIN)/pytest --numprocesses $$(($$(nproc) + 2)) --dist loadscope --durations 20

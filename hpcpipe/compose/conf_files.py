@@ -58,7 +58,7 @@ def user_dirs() -> list[Path]:
     Raises:
         Nothing.
     """
-    return [path for path in search_dirs()[:-1] if path.is_dir()]
+    return [path for path in search_dirs()[:-1] if os.path.isdir(path)]
 
 
 def search_dirs() -> list[Path]:

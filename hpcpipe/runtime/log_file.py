@@ -36,6 +36,18 @@ class LogFile(logging.FileHandler):
         self.setFormatter(_Visible(line, datefmt="%Y-%m-%dT%H:%M:%S%z"))
         self._is_told = False
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; one that a thread says after the end is dropped, not a new file's first.
+
+        Args:
+            record: the line.
+
+        Raises:
+            Nothing.
+        """
+        if self.stream is not None:
+            super().emit(record)
+
     def handleError(self, record: logging.LogRecord) -> None:
         """Say once that lines are missing; with the next line they are written, up to some.
 

@@ -19,6 +19,15 @@ from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inp
 from tests.users import ALICE, BOB, LAB, as_user
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imported(tmp_path_factory):
+    """What a run needs of other packages, as `tests.users` does with our own."""
+    folder = tmp_path_factory.mktemp("first")
+    write_inputs(folder, a="one", b="crash")
+    run_here(toy_config(folder))
+    list_runs(folder / "runs")
+
+
 @pytest.fixture
 def shared():
     """A folder that its group may write to, below folders that everybody may enter."""
@@ -50,9 +59,11 @@ def test_a_dead_workers_shard_is_taken_over_by_another_user(shared):
     write_inputs(shared, a="kill 2")
     config = toy_config(shared)
     if not (child := os.fork()):
-        with as_user(ALICE):
-            run_here(config)
-        os._exit(0)
+        try:
+            with as_user(ALICE):
+                run_here(config)
+        finally:
+            os._exit(0)  # never on into pytest
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
     with as_user(BOB):
         assert run_here(config).exit_code == 0

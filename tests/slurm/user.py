@@ -42,7 +42,7 @@ def run_dir(user: User, stdout: str) -> Path:
     return user.folder / field(stdout, "run")
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
