@@ -52,8 +52,10 @@ def _outside_any_cluster() -> None:
     """Tests see no SLURM but the one they start, also when they run inside a job."""
     for name in [key for key in os.environ if key.startswith(("SLURM_", "SBATCH_", "HYDRA_"))]:
         del os.environ[name]
-    # pytest-xdist sets it, and what tests start would find modules that users do not have
-    os.environ.pop("PYTHONPATH", None)
+    # pytest-xdist sets them: what tests start would find modules that users do not have, and
+    # take its output for a terminal's
+    for name in ("PYTHONPATH", "COLUMNS", "LINES"):
+        os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="session")

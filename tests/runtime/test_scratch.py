@@ -96,10 +96,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", disk], check=True)
 
 
-def test_scratch_that_cannot_be_used_stops_the_worker_before_any_shard(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setenv("COLUMNS", "500")  # or the message is cut
+def test_scratch_that_cannot_be_used_stops_the_worker_before_any_shard(tmp_path, capsys):
     write_inputs(tmp_path, a="one")
     run_dir = run_here(toy_config(tmp_path)).run_dir
     write_inputs(tmp_path, b="two")

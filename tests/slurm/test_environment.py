@@ -57,7 +57,7 @@ def test_a_stage_found_by_a_relative_python_path_is_found_by_workers(user):
     write_inputs(user.folder, a="one", b="two")
     # SLURM's variable: nothing of the user's environment reaches the job
     user.env |= {"HPCPIPE_CONF": "project/conf", "PYTHONPATH": "project/code"}
-    user.env |= {"SBATCH_EXPORT": "NONE", "COLUMNS": "500"}  # narrower, the message is cut
+    user.env["SBATCH_EXPORT"] = "NONE"
     command = ["stage=lines", f"stage.input={user.folder}/in", *SMALL, "paths.code=/"]
     command += ["resources=cpu", "resources.cpus=1", "resources.mem_gb=0.5", "wait=true", "-m"]
     done = user.hpcpipe(*command)
