@@ -17,13 +17,14 @@ from hpcpipe.clients.job import Job
 from hpcpipe.clients.memory import Memory
 from hpcpipe.clients.options import FetchOptions
 from hpcpipe.clients.transfer import Transfer
-from hpcpipe.errors import missing_extra
+from hpcpipe.errors import ConfigError, missing_extra
 
 BUFFER_BYTES = 256 << 10
 MAX_RULES_BYTES = 512 << 10
 """What is read of robots.txt and its like; RFC 9309 asks for at least 500 KiB."""
 _CONNECT_TIMEOUT_S = 24 * 3600
 _IDLE_FACTOR = 8
+_OTHER_FILES = 100
 _SUPPRESS_CONNECT_HEADERS = 265
 """libcurl's number; pycurl has no name for it. What a proxy says of CONNECT is no answer."""
 
@@ -44,11 +45,13 @@ class Connections:
 
         Raises:
             SetupError: pycurl is not installed.
+            ConfigError: so many transfers need more files than may be open.
         """
         try:
             import pycurl
         except ImportError as error:
             raise missing_extra("pycurl", "download", "fetching URLs") from error
+        max_connections = _max_connections(options.max_transfers)
         self._pycurl: Any = pycurl
         self._options = options
         self._memory = memory
@@ -64,7 +67,7 @@ class Connections:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
-        self._multi.setopt(pycurl.M_MAXCONNECTS, _max_connections(options.max_transfers))
+        self._multi.setopt(pycurl.M_MAXCONNECTS, max_connections)
         self._ca_file = options.ca_file or ssl.get_default_verify_paths().cafile
 
     @property
@@ -227,4 +230,11 @@ class Connections:
 def _max_connections(max_transfers: int) -> int:
     """Connections to keep: idle ones as well, as many as half of the open files allow."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return _IDLE_FACTOR * max_transfers
+    if max_transfers + _OTHER_FILES > limit:
+        raise ConfigError(
+            f"max_transfers ({max_transfers}) needs more open files than the {limit} that are "
+            "allowed here. Lower it, or raise the limit (ulimit -n)."
+        )
     return max(max_transfers, min(_IDLE_FACTOR * max_transfers, limit // 2))

@@ -46,6 +46,7 @@ class Engine:
 
         Raises:
             SetupError: pycurl or protego is not installed.
+            ConfigError: so many transfers need more files than may be open.
         """
         self._options = options
         self.clock = Clock()

@@ -34,6 +34,7 @@ class Fetcher:
 
         Raises:
             SetupError: pycurl or protego is not installed.
+            ConfigError: so many transfers need more files than may be open.
         """
         self._options = options
         self._engine = Engine(options, lookup)

@@ -44,6 +44,7 @@ class Traffic:
 
         Raises:
             SetupError: pycurl is not installed.
+            ConfigError: so many transfers need more files than may be open.
         """
         self._options = options
         self._clock = clock

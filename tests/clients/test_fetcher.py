@@ -1,6 +1,7 @@
 """Against a real nginx: what good servers give."""
 
 import itertools
+import resource
 
 import pytest
 
@@ -147,3 +148,12 @@ def test_hosts_are_counted(options, nginx):
 def test_options_that_cannot_be_are_refused(options, change, message):
     with pytest.raises(ConfigError, match=message):
         options(**change)
+
+
+def test_more_transfers_than_files_may_be_open_are_refused(options, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
+    with pytest.raises(
+        ConfigError, match=r"max_transfers \(200\) needs more open files than the 256"
+    ):
+        Fetcher(options(max_transfers=200))
+    Fetcher(options(max_transfers=100)).close()
