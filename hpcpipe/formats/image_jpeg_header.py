@@ -58,7 +58,7 @@ def read_jpeg_header(content: bytes) -> JpegHeader:
         if length < 2 or len(segment) != length - 2:
             break
         if marker == _SCAN:
-            return JpegHeader(*_read_frame(frame), exif, content.find(b"\xff\xd9", pos) >= 0)
+            return JpegHeader(*_read_frame(frame), exif, content.rfind(b"\xff\xd9", pos) >= 0)
         if marker in _FRAMES:
             _check_frame(marker, frame)
             frame = segment

@@ -10,6 +10,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.formats.image_decode import decode
 from hpcpipe.formats.image_errors import ImageError
 from hpcpipe.formats.image_header import read_header
+from hpcpipe.formats.image_pixels import resize as pixel_resize
 from hpcpipe.formats.image_resize import ImageResizer
 from hpcpipe.formats.image_sizes import Size
 from tests.formats.images import (
@@ -54,10 +55,28 @@ def test_photos_decoded_in_part_look_as_those_decoded_whole(path):
     assert 10 * np.log10(255**2 / error) > MIN_PSNR_DB
 
 
+def shares(num_before: int, num_after: int) -> np.ndarray:
+    """How much of each new pixel is of each old one, along one side."""
+    new, old = np.ogrid[:num_after, :num_before]
+    end = np.minimum((new + 1) / num_after, (old + 1) / num_before)
+    return (end - np.maximum(new / num_after, old / num_before)).clip(0) * num_after
+
+
+@pytest.mark.parametrize("size", [Size(600, 400), Size(500, 340), Size(321, 215), Size(319, 200)])
+@pytest.mark.parametrize("name", ["temple", "flower", "rocket"])
+def test_shrinking_by_area_gives_the_means_of_areas(name, size):
+    before = np.asarray(opened(photo(name)))
+    made = pixel_resize(before, size, "area").astype(float)
+    assert made.shape == (size.height, size.width, 3)
+    rows, columns = shares(before.shape[0], size.height), shares(before.shape[1], size.width)
+    expected = np.einsum("yY,xX,YXc->yxc", rows, columns, before.astype(float), optimize=True)
+    assert 10 * np.log10(255**2 / np.mean((made - expected) ** 2)) > 36
+
+
 @pytest.mark.parametrize(
-    ("least", "part"), [(33, 8), (34, 4), (66, 4), (67, 2), (133, 2), (134, 1)]
+    ("least", "part"), [(25, 8), (26, 4), (50, 4), (51, 2), (133, 2), (134, 1)]
 )
-def test_jpegs_are_decoded_at_half_as_large_again_or_more(least, part):
+def test_jpegs_are_decoded_clearly_larger_than_wanted(least, part):
     content = saved(drawing(500, 400), "jpeg")
     made = decode(content, read_header(content), Size(least, least)).pixels
     assert made.shape[:2] == (400 // part, -(-500 // part))
