@@ -17,7 +17,8 @@ class FetchOptions:
 
     Attributes:
         agent: the product's name in ``User-Agent``; robots.txt and X-Robots-Tag may speak of it.
-        contact: mail address or web page in ``User-Agent``, for who wonders about the requests.
+        contact: mail address or web page in ``User-Agent``, for who wonders about the requests;
+            None to give none.
         max_transfers: transfers at once.
         max_per_host: of those, at one host.
         host_rate_per_s: new transfers at one host in a second; None for no limit.
@@ -48,7 +49,7 @@ class FetchOptions:
     """
 
     agent: str
-    contact: str
+    contact: str | None
     max_transfers: int
     max_per_host: int
     host_rate_per_s: float | None
@@ -103,6 +104,8 @@ class FetchOptions:
             raise ConfigError(
                 f"agent must be a name of letters, - and _, as in robots.txt, not {self.agent!r}."
             )
+        if self.contact is None:
+            return
         if not _CONTACT.fullmatch(self.contact) or not re.search(r"@|://", self.contact):
             raise ConfigError(
                 f"contact must be a mail address or a URL that explains the requests, "
@@ -114,7 +117,8 @@ class FetchOptions:
         """The ``User-Agent`` header. Raises nothing."""
         from hpcpipe import __version__
 
-        return f"Mozilla/5.0 (compatible; {self.agent}/{__version__}; +{self.contact})"
+        contact = f"; +{self.contact}" if self.contact else ""
+        return f"Mozilla/5.0 (compatible; {self.agent}/{__version__}{contact})"
 
 
 _AT_LEAST_ONE = (

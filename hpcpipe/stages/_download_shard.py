@@ -1,0 +1,145 @@
+"""One shard of a download: its rows read, fetched and written as they come.
+
+One thread fetches and writes; others turn what came into samples (``_download_sample``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from hpcpipe.clients.fetcher import Fetcher
+from hpcpipe.clients.records import Fetched, Request
+from hpcpipe.formats.download_rows import URL, DownloadRow
+from hpcpipe.formats.download_shard import DownloadShard
+from hpcpipe.formats.url_list_read import UrlReader, list_file
+from hpcpipe.stage import Shard, ShardContext, ShardStopped
+from hpcpipe.stages._download_sample import SampleMaker
+from hpcpipe.stages._download_watch import Watch
+
+if TYPE_CHECKING:
+    from hpcpipe.stages.download import Download
+
+SHARD_DEADLINE = "shard_deadline"
+"""Class of what was not fetched when the shard's time was over."""
+
+
+class Tools:
+    """What a worker keeps from shard to shard: connections, names, the list it reads."""
+
+    def __init__(self, stage: Download) -> None:
+        """Open nothing yet.
+
+        Args:
+            stage: the options.
+
+        Raises:
+            SetupError: a library is missing.
+        """
+        self.fetcher = Fetcher(stage.fetch)
+        self.reader = UrlReader(stage.columns)
+        self.make_sample = SampleMaker(stage)
+        self.pool = ThreadPoolExecutor(stage.image_threads, "samples")
+        self.max_made = 4 * stage.image_threads
+        self.watch = Watch()
+
+
+def download(stage: Download, shard: Shard, ctx: ShardContext, tools: Tools) -> None:
+    """Download one shard.
+
+    Args:
+        stage: the options.
+        shard: which range of the list.
+        ctx: the framework's help.
+        tools: the worker's.
+
+    Raises:
+        BadInputError: the list is damaged.
+        ShardStopped: the worker was told to stop.
+        OSError: reading or writing failed.
+    """
+    file = list_file(shard.inputs, shard.meta, ctx.artifact)
+    num_read = tools.reader.num_read
+    batches = tools.reader.read(file, shard.meta["first_row"], shard.num_samples or 0)
+    first = next(batches)
+    with DownloadShard(ctx.output, shard.id, first.schema, stage.shard_format) as out:
+        _Shard(stage, shard, ctx, tools, out).run(_rows(first, batches))
+    ctx.count_read(tools.reader.num_read - num_read + out.stats.num_bytes)
+    ctx.count("urls", out.stats.count)
+    ctx.count("downloaded", out.stats.successes)
+    for name, number in out.stats.error_classes.items():
+        ctx.count(f"failed_{name}", number)
+
+
+def _rows(first: Any, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
+    yield from first.to_pylist()
+    for batch in batches:
+        yield from batch.to_pylist()
+
+
+class _Shard:
+    """The rows of one shard on their way."""
+
+    def __init__(
+        self, stage: Download, shard: Shard, ctx: ShardContext, tools: Tools, out: DownloadShard
+    ) -> None:
+        self._stage = stage
+        self._number = int(shard.meta["number"])
+        self._ctx = ctx
+        self._tools = tools
+        self._out = out
+        self._open: dict[int, dict[str, Any]] = {}
+        self._made: deque[Future[tuple[DownloadRow, bytes | None]]] = deque()
+        limit_s = stage.shard_deadline_s
+        self._until = time.monotonic() + limit_s if limit_s is not None else float("inf")
+
+    def run(self, rows: Iterator[dict[str, Any]]) -> None:
+        """Fetch and write all rows; the last ones fail where time is over."""
+        numbered = enumerate(rows)
+        fetched = self._tools.fetcher.fetch(self._requests(numbered))
+        for one in fetched:
+            self._take(one)
+            if self._ctx.should_stop:
+                raise ShardStopped
+            if time.monotonic() > self._until:
+                break
+        fetched.close()  # type: ignore[attr-defined]
+        while self._made:
+            self._write(*self._made.popleft().result())
+        for index, row in sorted(self._open.items()):
+            self._give_up(index, row)
+        for index, row in numbered:
+            self._give_up(index, row)
+        self._ctx.progress(self._out.stats.successes)
+
+    def _requests(self, numbered: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Request]:
+        for index, row in numbered:
+            self._open[index] = row
+            yield Request(index, row[URL] or "")
+
+    def _take(self, fetched: Fetched) -> None:
+        """Have a sample made of what came, and write those that are ready, in this order."""
+        listed = self._open.pop(fetched.index)
+        key = self._stage.names.key(self._number, fetched.index)
+        self._made.append(self._tools.pool.submit(self._tools.make_sample, key, listed, fetched))
+        while self._made and (self._made[0].done() or len(self._made) > self._tools.max_made):
+            self._write(*self._made.popleft().result())
+
+    def _give_up(self, index: int, listed: dict[str, Any]) -> None:
+        """Write a row that there was no time for."""
+        row = DownloadRow(
+            key=self._stage.names.key(self._number, index),
+            listed=listed,
+            status="failed_to_download",
+            error_class=SHARD_DEADLINE,
+            error_message="the shard's time was over (stage.shard_deadline_s)",
+        )
+        self._write(row, None)
+
+    def _write(self, row: DownloadRow, content: bytes | None) -> None:
+        self._out.add(row, content)
+        self._tools.watch.add(row.error_class)
+        self._ctx.progress(self._out.stats.successes)

@@ -1,0 +1,170 @@
+"""Download: files or images from lists of URLs, into shards of a dataset.
+
+A shard is a range of a list's rows. This file holds the options and the plan; how one shard is
+downloaded is in ``_download_shard``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from hpcpipe.clients.options import FetchOptions
+from hpcpipe.errors import ConfigError
+from hpcpipe.formats.digests import DigestKind
+from hpcpipe.formats.download_rows import OutputFormat, ShardFormat
+from hpcpipe.formats.image_options import ImageOptions
+from hpcpipe.formats.shard_names import ShardNames
+from hpcpipe.formats.url_list import LIST_SUFFIXES, plan_ranges
+from hpcpipe.formats.url_list_columns import UrlColumns
+from hpcpipe.stage import (
+    TUNING,
+    PlanContext,
+    Shard,
+    ShardContext,
+    Stage,
+    TuningInt,
+    WorkerContext,
+)
+from hpcpipe.stages._download_shard import Tools, download
+
+_ENDINGS = {"webdataset": ".tar", "tfrecord": ".tfrecord"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(Stage):
+    """Files from a list of URLs.
+
+    Attributes:
+        url_col: column of the list with the URLs.
+        caption_col: column with the captions; None for a list without.
+        save_cols: further columns that are kept with every sample.
+        kind: ``image``, or ``file`` for whatever comes.
+        output_format: what the samples are written as.
+        shard_samples: rows of the list that make a shard.
+        shard_digits: digits of a shard's number in its name.
+        digest: checksum that is noted of every file as it was downloaded; None for none.
+        verify_col: column with checksums that the files must have; None where nothing is compared.
+        shard_deadline_s: what is not there so long after a shard's begin has failed; None to wait.
+        fetch: how URLs are fetched.
+        image: what becomes of images.
+        image_threads: images that are resized at once in a worker.
+    """
+
+    deterministic: ClassVar[bool] = False
+
+    url_col: str
+    caption_col: str | None
+    save_cols: list[str]
+    kind: Literal["image", "file"]
+    output_format: OutputFormat
+    shard_samples: int
+    shard_digits: int
+    digest: DigestKind | None
+    verify_col: str | None
+    shard_deadline_s: float | None
+    fetch: Annotated[FetchOptions, TUNING]
+    image: ImageOptions
+    image_threads: TuningInt
+
+    def __post_init__(self) -> None:
+        """Check that the options go together.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        for name in ("shard_samples", "shard_digits", "image_threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"stage.{name}={getattr(self, name)}: must be 1 or more")
+        if self.shard_deadline_s is not None and self.shard_deadline_s <= 0:
+            raise ConfigError(f"stage.shard_deadline_s={self.shard_deadline_s}: must be above 0")
+        if self.verify_col is not None and self.digest is None:
+            raise ConfigError(
+                "stage.verify_col compares checksums: say which with stage.digest=md5 or sha256"
+            )
+
+    @cached_property
+    def columns(self) -> UrlColumns:
+        """The columns of the list that are read. Raises ConfigError."""
+        more = [self.verify_col] if self.verify_col is not None else []
+        additional = dict.fromkeys([*self.save_cols, *more])
+        return UrlColumns(url=self.url_col, caption=self.caption_col, additional=tuple(additional))
+
+    @cached_property
+    def names(self) -> ShardNames:
+        """Names of shards and keys of samples. Raises nothing."""
+        return ShardNames(samples_per_shard=self.shard_samples, shard_digits=self.shard_digits)
+
+    @cached_property
+    def shard_format(self) -> ShardFormat:
+        """How shards are written. Raises nothing."""
+        return ShardFormat(
+            output_format=self.output_format,
+            images=self.kind == "image",
+            exif=self.kind == "image" and self.image.extract_exif,
+            digest=self.digest,
+            extension=self._extension,
+        )
+
+    @property
+    def _extension(self) -> str | None:
+        """The extension of all samples; None where each keeps its own."""
+        if self.kind == "file" or self.image.disable_all_reencoding:
+            return None
+        return self.image.encode_format
+
+    def plan(self, ctx: PlanContext) -> Iterable[Shard]:
+        """Cut the lists into ranges of rows.
+
+        Args:
+            ctx: the framework's help.
+
+        Yields:
+            One shard a range; inputs are not its whole list's bytes, which it does not read.
+
+        Raises:
+            PlanError: a list cannot be read, is malformed or lacks a column.
+        """
+        inputs = ctx.list_inputs(self.input, LIST_SUFFIXES)
+        ranges = plan_ranges(inputs, self.columns, self.shard_samples, ctx.artifact)
+        for number, part in enumerate(ranges):
+            meta = {"number": number, **part.meta}
+            yield Shard(self.names.shard(number), part.inputs, part.num_rows, None, meta)
+
+    def planned_outputs(self, shard: Shard) -> Iterable[str]:
+        """Name a shard's files, loose samples aside. Raises nothing."""
+        names = [f"{shard.id}.parquet", f"{shard.id}_stats.json"]
+        if self.output_format in _ENDINGS:
+            names.append(f"{shard.id}{_ENDINGS[self.output_format]}")
+        return names
+
+    def setup(self, ctx: WorkerContext) -> Tools:
+        """Be ready to fetch: connections and names are kept from shard to shard.
+
+        Args:
+            ctx: the framework's help.
+
+        Returns:
+            What `process` works with.
+
+        Raises:
+            SetupError: a library is missing.
+        """
+        return Tools(self)
+
+    def process(self, shard: Shard, ctx: ShardContext, state: Any) -> None:
+        """Download one range of the list.
+
+        Args:
+            shard: which.
+            ctx: the framework's help.
+            state: what `setup` gave.
+
+        Raises:
+            BadInputError: the list is damaged.
+            OutageError: the store with the list is down.
+            TransientShardError: it failed otherwise.
+            ShardStopped: the worker was told to stop.
+            OSError: reading or writing failed.
+        """
+        download(self, shard, ctx, state)
