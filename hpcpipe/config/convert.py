@@ -51,6 +51,10 @@ def build(cls: type[T], values: Any, where: str) -> T:
     checked = convert_fields(cls, values, where)
     try:
         return cls(**checked)
+    except ConfigError as err:
+        if str(err).split(" ")[0] in checked:  # options that do not know where they are nested
+            raise ConfigError(f"{where}.{err}") from err
+        raise
     except (TypeError, ValueError) as err:
         raise ConfigError(f"{where}: {err}".lstrip(": ")) from err
 
@@ -113,7 +117,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         ConfigError: the value does not fit the type.
     """
     if isinstance(value, Mapping):
-        for arm in union_arms(hint):
+        for arm in map(_bare, union_arms(hint)):
             if dataclasses.is_dataclass(arm) and isinstance(arm, type):
                 return build(arm, value, where)
     if isinstance(value, str) and where.endswith("_bytes"):
@@ -267,10 +271,15 @@ def _dig(value: Any, index: str) -> Any:
     return value
 
 
+def _bare(arm: Any) -> Any:
+    """An annotation without its ``Annotated`` marks."""
+    return typing.get_args(arm)[0] if typing.get_origin(arm) is Annotated else arm
+
+
 def _describe(hint: Any) -> str:
     names = []
     for arm in union_arms(hint):
-        bare = typing.get_args(arm)[0] if typing.get_origin(arm) is Annotated else arm
+        bare = _bare(arm)
         if typing.get_origin(bare) is Literal:
             names += [str(choice) for choice in typing.get_args(bare)]
             continue

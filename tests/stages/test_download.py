@@ -18,6 +18,11 @@ from tests.servers.nginx import nginx_server
 
 NUM_PHOTOS, NUM_MISSING = 30, 5
 
+pytestmark = [  # webdataset closes late
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
@@ -116,8 +121,8 @@ def test_a_run_goes_on_where_it_was_left(tmp_path, photos):
         (["stage.url_col=link"], "has no column 'link' (stage.url_col)"),
         (["stage.verify_col=caption", "stage.digest=null"], "say which with stage.digest"),
         (["stage.shard_samples=0"], "stage.shard_samples=0: must be 1 or more"),
-        (["stage.fetch.contact=me"], "contact must be a mail address or a URL"),
-        (["stage.image.encode_quality=101"], "encode_quality is 101"),
+        (["stage.fetch.contact=me"], "stage.fetch.contact must be a mail address or a URL"),
+        (["stage.image.encode_quality=101"], "stage.image.encode_quality"),
     ],
 )
 def test_mistakes_are_told(tmp_path, photos, options, words):
