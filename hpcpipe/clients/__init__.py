@@ -30,5 +30,6 @@ HTTP, by libcurl:
     connections  many transfers at once in one thread
     transfer     one transfer, judged as it comes
     head         status and headers of an answer
+    trust        which certificates are trusted
     curl_errors  what libcurl's error codes mean
 """

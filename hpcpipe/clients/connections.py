@@ -8,7 +8,6 @@ import contextlib
 import os
 import resource
 import select
-import ssl
 import threading
 import time
 from typing import Any
@@ -17,6 +16,7 @@ from hpcpipe.clients.job import Job
 from hpcpipe.clients.memory import Memory
 from hpcpipe.clients.options import FetchOptions
 from hpcpipe.clients.transfer import Transfer
+from hpcpipe.clients.trust import trusted
 from hpcpipe.errors import ConfigError, missing_extra
 
 BUFFER_BYTES = 256 << 10
@@ -44,14 +44,16 @@ class Connections:
             memory: where transfers reserve bytes.
 
         Raises:
-            SetupError: pycurl is not installed.
-            ConfigError: so many transfers need more files than may be open.
+            SetupError: pycurl is not installed, or no certificate can be trusted.
+            ConfigError: so many transfers need more files than may be open, or there is no
+                `ca_file`.
         """
         try:
             import pycurl
         except ImportError as error:
             raise missing_extra("pycurl", "download", "fetching URLs") from error
         max_connections = _max_connections(options.max_transfers)
+        self._trust = trusted(options.ca_file) if options.verify_tls else None
         self._pycurl: Any = pycurl
         self._options = options
         self._memory = memory
@@ -68,7 +70,6 @@ class Connections:
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
         self._multi.setopt(pycurl.M_MAXCONNECTS, max_connections)
-        self._ca_file = options.ca_file or ssl.get_default_verify_paths().cafile
 
     @property
     def num_active(self) -> int:
@@ -137,7 +138,7 @@ class Connections:
             Transfers that ended, each with libcurl's code and words (0, "" for success).
 
         Raises:
-            OSError: of epoll.
+            OSError: of epoll, or no more file can be opened.
         """
         if self._timer is not None:
             timeout_s = min(timeout_s, self._timer - time.monotonic())
@@ -180,9 +181,15 @@ class Connections:
             num_left, succeeded, failed = self._multi.info_read()
             ended.extend((curl.transfer, 0, "") for curl in succeeded)
             ended.extend((curl.transfer, code, text) for curl, code, text in failed)
+        if any(code == self._pycurl.E_COULDNT_CONNECT for _, code, _ in ended):
+            self._check_files()
         for transfer, _, _ in ended:
             self.abort(transfer)
         return ended
+
+    def _check_files(self) -> None:
+        """Raise OSError where this process, and not a host, is why there is no connection."""
+        os.close(os.dup(self._wake_fd))
 
     def _watch(self, what: int, fd: int, _multi: Any, _data: Any) -> None:
         if what == self._pycurl.POLL_REMOVE:
@@ -219,11 +226,16 @@ class Connections:
         handle.setopt(curl.WRITEFUNCTION, transfer.write)
         handle.setopt(curl.HEADERFUNCTION, transfer.lines.append)
         handle.setopt(curl.OPENSOCKETFUNCTION, transfer.open_socket)
-        if not self._options.verify_tls:
+        # libcurl has settings of its own for the two below: no_proxy, and where certificates lie
+        handle.setopt(curl.NOPROXY, "")
+        if self._trust is None:
             handle.setopt(curl.SSL_VERIFYPEER, 0)
             handle.setopt(curl.SSL_VERIFYHOST, 0)
-        elif self._ca_file:
-            handle.setopt(curl.CAINFO, self._ca_file)
+        elif self._trust.file:
+            handle.setopt(curl.CAINFO, self._trust.file)
+        else:
+            handle.unsetopt(curl.CAINFO)
+            handle.setopt(curl.CAPATH, self._trust.folder)
         return transfer
 
 

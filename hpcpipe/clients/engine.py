@@ -45,8 +45,9 @@ class Engine:
             lookup: names to addresses.
 
         Raises:
-            SetupError: pycurl or protego is not installed.
-            ConfigError: so many transfers need more files than may be open.
+            SetupError: pycurl or protego is not installed, or no certificate can be trusted.
+            ConfigError: so many transfers need more files than may be open, or there is no
+                `ca_file`.
         """
         self._options = options
         self.clock = Clock()

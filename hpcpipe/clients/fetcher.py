@@ -21,8 +21,9 @@ class Fetcher:
     nothing is received. Deadlines stand still as well, so nothing is lost by it but speed.
 
     Where the environment names a proxy (``http_proxy``, ``https_proxy``, ``all_proxy``, but for
-    ``no_proxy``), that is used and looks the names up: then only addresses in URLs themselves
-    can be refused, and what a name leads to is for the proxy to judge.
+    hosts and domains in ``no_proxy``), that is used and looks the names up: then only addresses
+    in URLs themselves, and localhost, can be refused, and what a name leads to is for the proxy
+    to judge. Certificates are verified all the same, through the proxy's tunnel.
     """
 
     def __init__(self, options: FetchOptions, lookup: Lookup = system_lookup) -> None:
@@ -33,8 +34,9 @@ class Fetcher:
             lookup: addresses of a name and port; called in several threads.
 
         Raises:
-            SetupError: pycurl or protego is not installed.
-            ConfigError: so many transfers need more files than may be open.
+            SetupError: pycurl or protego is not installed, or no certificate can be trusted.
+            ConfigError: so many transfers need more files than may be open, or there is no
+                `ca_file`.
         """
         self._options = options
         self._engine = Engine(options, lookup)

@@ -19,7 +19,7 @@ class Head:
     """Status and headers of one answer.
 
     Attributes:
-        status: HTTP status; 0 where there is none.
+        status: HTTP status; 0 where there is none, or none yet but an interim one (100).
         headers: values by name in lower case, in order; only names that are used here.
     """
 
@@ -29,7 +29,7 @@ class Head:
         """Read the lines of a transfer.
 
         Args:
-            lines: all that came, also of interim answers (100) before the last one.
+            lines: all that came, also of interim answers before the last one.
 
         Raises:
             Nothing.
@@ -39,7 +39,8 @@ class Head:
         for line in lines:
             if line[:5] == b"HTTP/":
                 words = line.split(None, 2)
-                self.status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+                status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+                self.status = status if status >= 200 else 0
                 self.headers = {}
             elif (lower := line.lower()).startswith(_KEPT):
                 name, _, value = line.partition(b":")

@@ -3,8 +3,10 @@
 What a host says for all its files at once, in robots.txt and tdmrep.json, is in `host_rules`.
 """
 
+import re
 from collections.abc import Iterable
 
+_AGENT = re.compile(r"[^\s=]+")
 _WITH_VALUE = frozenset(
     {"max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"}
 )
@@ -33,7 +35,8 @@ def forbidding_directive(
         for part in value.lower().split(","):
             word = part.strip()
             name, colon, rest = (piece.strip() for piece in word.partition(":"))
-            if colon and name not in _WITH_VALUE:
+            # the rest of a date, which may have commas, is no agent
+            if colon and name not in _WITH_VALUE and _AGENT.fullmatch(name):
                 is_for_us = name in ("*", agent.lower())
                 word = rest
             if is_for_us and not directives.isdisjoint(_MEANS.get(word, (word,))):

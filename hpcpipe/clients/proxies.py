@@ -31,4 +31,4 @@ class Proxies:
         if not proxy:
             return ""
         host = f"{url.host}:{url.port}"
-        return "" if proxy_bypass(host) else proxy
+        return "" if proxy_bypass(host, self._proxies) else proxy

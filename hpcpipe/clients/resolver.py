@@ -83,7 +83,9 @@ class Resolver:
         return self.literal(host)
 
     def literal(self, host: str) -> Resolution | None:
-        """Judge a host that is an address itself; None for a name. Raises nothing."""
+        """Judge a host that needs no look-up; None for one that does. Raises nothing."""
+        if host == "localhost" or host.endswith(".localhost"):  # RFC 6761
+            return self._vetted(["127.0.0.1", "::1"])
         return self._vetted([host]) if ":" in host or host.replace(".", "").isdigit() else None
 
     def ask(self, host: str, port: int, job: Job) -> None:

@@ -43,8 +43,9 @@ class Traffic:
             memory: where transfers reserve bytes.
 
         Raises:
-            SetupError: pycurl is not installed.
-            ConfigError: so many transfers need more files than may be open.
+            SetupError: pycurl is not installed, or no certificate can be trusted.
+            ConfigError: so many transfers need more files than may be open, or there is no
+                `ca_file`.
         """
         self._options = options
         self._clock = clock
@@ -54,7 +55,7 @@ class Traffic:
         self._connections = Connections(options, memory)
         self._transfers: dict[Job, Transfer] = {}
         self._put_back: deque[Job] = deque()
-        self._connecting: deque[tuple[float, Job]] = deque()
+        self._connecting: dict[Job, float] = {}
 
     @property
     def has_room(self) -> bool:
@@ -97,8 +98,9 @@ class Traffic:
         Raises:
             OSError: of epoll or eventfd.
         """
-        if self._connecting:
-            wait_s = min(wait_s, self._connecting[0][0] - self._clock.now())
+        for when in self._connecting.values():
+            wait_s = min(wait_s, when - self._clock.now())
+            break
         for transfer, code, message in self._connections.step(wait_s):
             yield from self._end(transfer, code, message)
         yield from self._cut_unconnected()
@@ -138,12 +140,13 @@ class Traffic:
         job.where = Where.TRANSFER
         self.memory.hold(reserved_bytes)
         self._transfers[job] = self._connections.start(job, now, reserved_bytes)
-        self._connecting.append((now + self._options.connect_timeout_s, job))
+        self._connecting[job] = now + self._options.connect_timeout_s
 
     def _end(self, transfer: Transfer, code: int, message: str) -> Iterator[Ended]:
         job, now = transfer.job, self._clock.now()
         outcome = transfer.outcome(code, message)
         del self._transfers[job]
+        self._connecting.pop(job, None)
         self._connections.recycle(transfer)
         if not outcome.is_put_back:
             yield Ended(job, outcome, now - transfer.begun)
@@ -156,10 +159,8 @@ class Traffic:
 
     def _cut_unconnected(self) -> Iterator[Ended]:
         now, timeout_s = self._clock.now(), self._options.connect_timeout_s
-        while self._connecting and self._connecting[0][0] <= now:
-            when, job = self._connecting.popleft()
-            transfer = self._transfers.get(job)
-            if transfer is None or transfer.begun + timeout_s > when:
-                continue
-            if not self._connections.is_connected(transfer):
+        # in the order in which they began
+        while (job := next(iter(self._connecting), None)) and self._connecting[job] <= now:
+            del self._connecting[job]
+            if not self._connections.is_connected(self._transfers[job]):
                 yield from self.cut(job, Failure.CONNECT, f"no connection within {timeout_s:g} s")

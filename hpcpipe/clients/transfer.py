@@ -146,10 +146,10 @@ class Transfer:
             address: family, type, protocol and address.
 
         Returns:
-            The socket, which pycurl duplicates, or -1 to refuse.
+            The socket, which pycurl duplicates, or -1 where there is none.
 
         Raises:
-            OSError: there are too many open files.
+            Nothing.
         """
         family, kind, protocol, where = address
         is_free = self._options.allow_private_hosts or self.job.proxy
@@ -157,7 +157,10 @@ class Transfer:
             self._is_refused = True
             self._error = refusal(where[0])
             return -1
-        return Descriptor(socket.socket(family, kind, protocol).detach())
+        try:
+            return Descriptor(socket.socket(family, kind, protocol).detach())
+        except OSError:  # no such family here, or too many open files, which `Connections` tells
+            return -1
 
     def give_up(self, failure: Failure, error: str) -> int:
         """Say why the transfer is ended before its time; returns 0. Raises nothing."""

@@ -19,7 +19,7 @@ _URL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,252}[a-z0-9_-])?\.?")
-_NUMERIC = re.compile(r"[0-9a-fx.]*[0-9][0-9a-fx.]*")
+_ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)", re.DOTALL)
 _UNSAFE = re.compile(r"[^!#-;=?-\[\]_a-z~]")
 _PORTS = {"http": 80, "https": 443}
 
@@ -134,12 +134,13 @@ def _checked_host(host: str) -> str:
             raise BadUrlError(f"{host!r} is no host name") from error
     if not _HOST.fullmatch(host) or ".." in host:
         raise BadUrlError(f"{host!r} is no host name")
-    if _NUMERIC.fullmatch(host):
+    host = host.rstrip(".")
+    if _ENDS_IN_NUMBER.fullmatch(host):
         try:
             return socket.inet_ntoa(socket.inet_aton(host))  # 127.1, 0x7f000001 and their like
-        except OSError:
-            return host
-    return host.rstrip(".")
+        except OSError as error:
+            raise BadUrlError(f"{host!r} is neither an IPv4 address nor a host name") from error
+    return host
 
 
 def _what_is_wrong(text: str) -> str:

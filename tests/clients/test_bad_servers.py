@@ -1,10 +1,11 @@
 """Servers that stall, lie, break off and bomb: each URL ends, with the right reason."""
 
-import gzip
+import contextlib
+import itertools
 import socket
-import ssl
 import time
 
+import pyarrow
 import pytest
 
 from hpcpipe.clients.failure import Failure
@@ -38,10 +39,18 @@ def drip(server: RawServer):
     return answer
 
 
-def endless(connection, asked):
-    connection.sendall(OK + b"\r\n")
-    while True:
-        connection.sendall(bytes(1 << 16))
+class Endless:
+    """The same bytes again and again; tells how many it could send before the end."""
+
+    def __init__(self, head: bytes, again: bytes):
+        self.head, self.again = head, again
+        self.num_bytes = 0
+
+    def __call__(self, connection, asked):
+        connection.sendall(self.head)
+        while True:
+            connection.sendall(self.again)
+            self.num_bytes += len(self.again)
 
 
 def test_what_takes_too_long_ends_at_the_deadline(fetch, server):
@@ -98,16 +107,70 @@ def test_more_than_was_announced_is_not_taken(fetch, server):
 
 def test_too_much_is_given_up_as_soon_as_it_shows(fetch, server):
     server.answers["/announced"] = send(OK + b"Content-Length: 10000000000\r\n\r\n")
-    server.answers["/endless"] = endless
-    bomb = gzip.compress(bytes(100 << 20))
-    server.answers["/bomb"] = reply("200 OK", bomb, "Content-Encoding: gzip")
+    server.answers["/endless"] = Endless(OK + b"\r\n", bytes(1 << 16))
     server.answers["/good"] = reply(body=bytes(1 << 20))
     *large, good = fetch(*[server.url + path for path in server.answers])
-    assert [one.failure for one in large] == [Failure.TOO_LARGE] * 3
-    assert [one.num_bytes < 3 << 20 for one in large] == [True] * 3
+    assert [one.failure for one in large] == [Failure.TOO_LARGE] * 2
+    assert [one.num_bytes < 3 << 20 for one in large] == [True] * 2
     assert large[0].error == "10000000000 bytes, 1048576 are allowed"
     assert large[1].error == "more than 1048576 bytes"
     assert (good.failure, good.num_bytes) == (None, 1 << 20)
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 10000000000\r\n", b""])
+def test_of_10_gb_nothing_is_read_after_the_cap(fetch, server, length):
+    # an error page that size is no reason to read on either
+    for path, status in (("/a", b"200 OK"), ("/b", b"404 No")):
+        answer = Endless(b"HTTP/1.1 " + status + b"\r\n" + length + b"\r\n", bytes(1 << 16))
+        server.answers[path] = answer
+    large, missing = fetch(f"{server.url}/a", f"{server.url}/b")
+    assert (large.failure, missing.failure) == (Failure.TOO_LARGE, Failure.NOT_FOUND)
+    server.close()
+    for answer in server.answers.values():
+        assert answer.num_bytes < 32 << 20  # what the buffers of both ends take
+
+
+def bomb(*codings: str) -> bytes:
+    data = bytes(100 << 20)
+    for coding in codings:
+        codec = {"br": "brotli", "gzip": "gzip", "zstd": "zstd"}[coding]
+        data = pyarrow.compress(data, codec=codec, asbytes=True)
+    return data
+
+
+@pytest.mark.parametrize("codings", [("gzip",), ("br",), ("gzip", "gzip"), ("br", "gzip", "br")])
+def test_a_bomb_is_given_up_at_the_cap(fetch, server, codings):
+    content = bomb(*codings)
+    server.answers["/a"] = reply("200 OK", content, f"Content-Encoding: {', '.join(codings)}")
+    (one,) = fetch(f"{server.url}/a")
+    assert (one.failure, one.content) == (Failure.TOO_LARGE, b"")
+    assert one.num_bytes < 3 << 20
+
+
+def test_codings_that_were_not_asked_for_are_not_taken(fetch, server):
+    server.answers["/zstd"] = reply("200 OK", bomb("zstd"), "Content-Encoding: zstd")
+    server.answers["/many"] = reply("200 OK", b"x", "Content-Encoding: " + ",gzip" * 1000)
+    for one in fetch(f"{server.url}/zstd", f"{server.url}/many"):
+        assert (one.failure, one.num_bytes) == (Failure.CONTENT_CODING, 0)
+    asked_for = {coding.strip() for coding in server.asked[0].headers["accept-encoding"].split(",")}
+    assert asked_for <= {"gzip", "deflate", "br"}
+
+
+@pytest.mark.parametrize(
+    ("head", "again"),
+    [
+        (OK, b"X-Header: one more\r\n"),
+        (OK + b"X: ", b"y" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n", b"X-Trailer: one more\r\n"),
+    ],
+)
+def test_a_head_without_end_is_given_up(fetch, server, head, again):
+    answer = server.answers["/a"] = Endless(head, again)
+    (one,) = fetch(f"{server.url}/a", deadline_s=30.0)
+    assert one.failure in {Failure.BAD_ANSWER, Failure.DISCONNECTED}
+    server.close()
+    assert answer.num_bytes < 32 << 20
 
 
 def test_the_content_of_an_error_does_not_matter(fetch, server):
@@ -129,28 +192,6 @@ def test_a_connection_that_does_not_come_about_is_given_up(fetch):
     assert (one.failure, one.error) == (Failure.CONNECT, "no connection within 0.5 s")
 
 
-def test_certificates_are_verified(fetch, certificates):
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificates.server, certificates.key)
-    trusted = {"ca_file": str(certificates.authority)}
-    with raw_server(tls=tls) as server:
-        server.answers["/a"] = reply(body=b"a")
-        url, other = f"{server.url}/a", f"https://other.test:{server.port}/a"
-        lookup = {"other.test": ["127.0.0.1"]}
-        (stranger,) = fetch(url)
-        good, wrong_name = fetch(
-            url, other, lookup=lambda host, port: lookup.get(host, [host]), **trusted
-        )
-        (unverified,) = fetch(url, verify_tls=False)
-    assert (stranger.failure, wrong_name.failure) == (Failure.CERTIFICATE,) * 2
-    assert good.content == unverified.content == b"a"
-
-
-def test_tls_to_a_server_without_is_a_tls_failure(fetch, nginx):
-    (one,) = fetch(f"https://127.0.0.1:{nginx.port}/1.jpg")
-    assert one.failure is Failure.TLS
-
-
 def test_the_rest_goes_on_while_one_host_never_answers(fetch, nginx):
     with raw_server("127.0.0.2") as silent:
         silent.answers["/a"] = silent.hang
@@ -164,3 +205,36 @@ def test_the_rest_goes_on_while_one_host_never_answers(fetch, nginx):
     failures = [one.failure for one in fetched[1::2]]
     assert failures.count(Failure.TIMEOUT) == 4
     assert failures.count(Failure.DEAD_HOST) == 96
+
+
+def test_a_host_that_answers_now_and_then_gives_all_its_files(fetch, server):
+    tries = itertools.count()
+
+    def answer(connection, asked):
+        number = next(tries) % 4
+        if number == 0:
+            raise ConnectionAbortedError
+        if number == 1:
+            connection.sendall(OK + b"Content-Length: 100\r\n\r\nx")
+            raise ConnectionAbortedError
+        reply(*(("503 Busy",) if number == 2 else ("200 OK", b"good")))(connection, asked)
+
+    server.answers["/a"] = answer
+    urls = [f"{server.url}/a"] * 20
+    fetched = fetch(*urls, max_tries=100, max_per_host=1, dead_after=2)
+    assert [(one.failure, one.content) for one in fetched] == [(None, b"good")] * 20
+
+
+def test_a_host_that_takes_no_connection_is_given_up(fetch):
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        contextlib.ExitStack() as few,
+    ):
+        where = listener.getsockname()
+        for _ in range(4):  # fill the queue of those to be accepted, which nobody does
+            one = few.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(where)
+        (late,) = fetch(f"http://127.0.0.1:{where[1]}/a", connect_timeout_s=0.5)
+    assert (late.failure, late.error) == (Failure.CONNECT, "no connection within 0.5 s")
+    assert late.seconds < 30

@@ -1,6 +1,8 @@
 """Against a real nginx: what good servers give."""
 
+import contextlib
 import itertools
+import os
 import resource
 
 import pytest
@@ -50,14 +52,6 @@ def test_connections_are_used_again(nginx, fetch, server):
     server.answers["/a"] = reply(body=b"a")
     assert {one.content for one in fetch(*[server.url + "/a"] * 100, max_per_host=2)} == {b"a"}
     assert server.num_connections <= 2
-
-
-def test_http_2_is_spoken_where_the_server_can(nginx, fetch, certificates):
-    urls = [f"https://localhost:{nginx.tls_port}/{number}.jpg" for number in range(50)]
-    fetched = fetch(*urls, ca_file=str(certificates.authority))
-    assert [len(one.content) for one in fetched] == [100 + 1000 * number for number in range(50)]
-    lines = [line for line in nginx.access_log.read_text().splitlines() if "HTTP/2.0" in line]
-    assert len(lines) >= 50
 
 
 def test_content_coding_is_undone(nginx, fetch):
@@ -157,3 +151,19 @@ def test_more_transfers_than_files_may_be_open_are_refused(options, monkeypatch)
     ):
         Fetcher(options(max_transfers=200))
     Fetcher(options(max_transfers=100)).close()
+
+
+def test_running_out_of_files_is_no_fault_of_the_hosts(nginx, options):
+    with Fetcher(options()) as fetcher:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.ExitStack() as files:
+            highest = files.enter_context(open(os.devnull, "rb")).fileno()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, limits[1]))
+            files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+            with contextlib.suppress(OSError):
+                while True:
+                    files.enter_context(open(os.devnull, "rb"))
+            with pytest.raises(OSError, match="Too many open files"):
+                list(fetcher.fetch([Request(0, urls(nginx)[0])]))
+        (one,) = fetcher.fetch([Request(0, urls(nginx)[0])])
+        assert one.failure is None

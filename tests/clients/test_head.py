@@ -24,7 +24,7 @@ def test_the_last_answer_counts():
     assert (got.status, got.first("location"), got.first("content-type")) == (404, "", "b")
 
 
-@pytest.mark.parametrize("lines", [[], ["HTTP/1.1"], ["HTTP/1.1 abc"]])
+@pytest.mark.parametrize("lines", [[], ["HTTP/1.1"], ["HTTP/1.1 abc"], ["HTTP/1.1 100 Continue"]])
 def test_what_is_no_status_is_zero(lines):
     assert head(*lines).status == 0
 

@@ -18,6 +18,8 @@ ALL = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
         (["*: noai"], "noai"),
         (["otherbot: noindex, hpcpipe: noai"], "noai"),
         (["unavailable_after: 25 Jun 2010 15:00:00 PST, noindex"], "noindex"),
+        (["unavailable_after: Friday, 25-Jun-10 15:00:00 PST, noindex"], "noindex"),
+        (["otherbot: unavailable_after: Fri, 25 Jun 10 15:00:00, hpcpipe: noai"], "noai"),
         ([" noai "], "noai"),
     ],
 )
@@ -36,6 +38,7 @@ def test_what_forbids_is_found(values, word):
         ["googlebot: noindex"],
         ["otherbot: nofollow, noindex"],
         ["hpcpipe: nofollow, otherbot: noai"],
+        ["otherbot: unavailable_after: Friday, 25-Jun-10 15:00:00 PST, noindex"],
         ["max-snippet:0, max-video-preview:-1"],
         ["notnoai"],
     ],

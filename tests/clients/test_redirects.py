@@ -55,11 +55,38 @@ def test_there_is_an_end_to_redirects(fetch, server):
 
 
 def test_private_addresses_are_refused(fetch, server):
-    for host in ("127.0.0.1", "2130706433", "0x7f000001", "[::ffff:127.0.0.1]"):
+    spellings = ("127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.1", "127.0.0.1.")
+    spellings += ("[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::]", "0", "localhost")
+    for host in spellings:
         (one,) = fetch(f"http://{host}:{server.port}/a", allow_private_hosts=False)
         assert one.failure is Failure.REFUSED_ADDRESS
         assert "unless allow_private_hosts is true" in one.error
     assert server.asked == []
+
+
+def test_users_and_passwords_are_neither_used_nor_told(fetch, server):
+    server.answers["/a"] = redirect(f"http://user:secret@127.0.0.1:{server.port}/b")
+    listed, redirected = fetch(f"http://user:secret@127.0.0.1:{server.port}/b", f"{server.url}/a")
+    assert (listed.failure, redirected.failure) == (Failure.BAD_URL, Failure.BAD_REDIRECT)
+    for one in (listed, redirected):
+        assert "names a user" in one.error
+        assert "secret" not in one.error + one.final_url
+    assert server.paths() == {"/a": 1}
+
+
+def test_what_no_url_may_hold_is_encoded_and_what_follows_a_hash_not_sent(fetch, server):
+    paths = ("/%D1%84/x%20y?q=%C3%BC%7C", "/%C3%BC")
+    for path in paths:
+        server.answers[path] = reply(body=b"x")
+    server.answers["/away"] = redirect("/\xfc#part")
+    urls = [server.url + path for path in ("/ф/x y?q=ü|#part", "/away", "/" + "x" * 100_000)]
+    *good, long = fetch(*urls)
+    assert [one.content for one in good] == [b"x"] * 2
+    assert [one.final_url for one in good] == [server.url + path for path in paths]
+    assert (long.failure, long.error) == (
+        Failure.BAD_URL,
+        f"a URL of {len(urls[2])} characters",
+    )
 
 
 def test_names_that_lead_to_private_addresses_are_refused(fetch, server):

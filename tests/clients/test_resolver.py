@@ -105,16 +105,3 @@ def test_a_look_up_that_hangs_holds_up_nobody_else(fetch, server):
         "the name was not looked up within 2 s",
     )
     assert good.content == b"x"
-
-
-def test_a_proxy_looks_names_up(fetch, server, monkeypatch):
-    monkeypatch.setenv("http_proxy", server.url)
-    monkeypatch.setenv("no_proxy", "direct.test")
-    server.answers["http://far.test/a"] = reply(body=b"by proxy")
-    server.answers["/a"] = reply(body=b"direct")
-    names = Names(direct=["127.0.0.1"])
-    far, near = fetch("http://far.test/a", f"http://direct.test:{server.port}/a", lookup=names)
-    assert (far.content, near.content) == (b"by proxy", b"direct")
-    assert names.asked == ["direct.test"]
-    (inside,) = fetch("http://10.0.0.1/a", allow_private_hosts=False)
-    assert inside.failure is Failure.REFUSED_ADDRESS

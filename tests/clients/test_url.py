@@ -22,6 +22,15 @@ from hpcpipe.clients.url import BadUrlError, join_url, parse_url
         ("http://[2001:DB8:0::1]/", "http://[2001:db8::1]/"),
         ("http://2130706433/", "http://127.0.0.1/"),
         ("http://0x7f.1/", "http://127.0.0.1/"),
+        ("http://0177.0.0.1./", "http://127.0.0.1/"),
+        ("http://127.1/", "http://127.0.0.1/"),
+        ("http://\uff11\uff12\uff17\u3002\uff10\u3002\uff10\u3002\uff11/", "http://127.0.0.1/"),
+        ("http://[::FFFF:127.0.0.1]/", "http://[::ffff:127.0.0.1]/"),
+        ("http://cafe1.de./", "http://cafe1.de/"),
+        (
+            "http://пример.испытание/файл",
+            "http://xn--e1afmkfd.xn--80akhbyknj4f/%D1%84%D0%B0%D0%B9%D0%BB",
+        ),
         ("http://a/\udcff", "http://a/?"),
     ],
 )
@@ -53,11 +62,16 @@ def test_a_url_comes_in_parts():
         ("http://a..b/", "'a..b' is no host name"),
         ("http://-a/", "'-a' is no host name"),
         ("http://a%00b/", "'a%00b' is no host name"),
+        ("http://256.1.1.1/", "'256.1.1.1' is neither an IPv4 address nor a host name"),
+        ("http://1.2.3.4.5/", "neither an IPv4 address"),
+        ("http://a.0x7f/", "neither an IPv4 address"),
+        ("http://[::1%25eth0]/", "no http or https URL"),
+        ("http://127.0.0.1%2f@a/", "the URL names a user"),
         ("http://a:0/", "port 0"),
         ("http://a:70000/", "port 70000"),
         ("http://[::12345]/", "[::12345] is no IPv6 address"),
         ("http://" + "ü" * 100 + "/", "is no host name"),
-        ("http://a/" + "b" * 9000, "a URL of 9009 characters"),
+        ("http://a/" + "b" * 100_000, "a URL of 100009 characters"),
     ],
 )
 def test_what_cannot_be_fetched_is_refused_with_its_reason(text, why):

@@ -12,26 +12,33 @@ from cryptography.x509.oid import NameOID
 
 
 class Certificates(NamedTuple):
-    """PEM files: the authority's certificate, the server's, and its key."""
+    """PEM files: certificates of the authority and of servers, and the servers' key."""
 
     authority: Path
     server: Path
+    expired: Path
+    self_signed: Path
     key: Path
 
 
 def make_certificates(folder: Path, names: list[str]) -> Certificates:
-    """Make an authority and a server's certificate for names and addresses. Raises OSError."""
-    files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    """Make an authority and a server's certificates for names and addresses. Raises OSError."""
+    kinds = ("authority", "server", "expired", "self_signed")
+    files = Certificates(*[folder / f"{kind}.pem" for kind in kinds], folder / "server.key")
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    subjects = [_name(name) for name in names]
+    alternatives = x509.SubjectAlternativeName([_name(name) for name in names])
     ca = _certificate("test authority", ca_key.public_key(), "test authority").add_extension(
         x509.BasicConstraints(ca=True, path_length=0), critical=True
     )
-    server = _certificate(names[0], key.public_key(), "test authority").add_extension(
-        x509.SubjectAlternativeName(subjects), critical=False
-    )
     files.authority.write_bytes(_pem(ca.sign(ca_key, hashes.SHA256())))
-    files.server.write_bytes(_pem(server.sign(ca_key, hashes.SHA256())))
+    for file, issuer, issuer_key, days in (
+        (files.server, "test authority", ca_key, 10),
+        (files.expired, "test authority", ca_key, -1),
+        (files.self_signed, names[0], key, 10),
+    ):
+        made = _certificate(names[0], key.public_key(), issuer, days)
+        made = made.add_extension(alternatives, critical=False)
+        file.write_bytes(_pem(made.sign(issuer_key, hashes.SHA256())))
     files.key.write_bytes(
         key.private_bytes(
             serialization.Encoding.PEM,
@@ -42,7 +49,7 @@ def make_certificates(folder: Path, names: list[str]) -> Certificates:
     return files
 
 
-def _certificate(subject: str, public_key, issuer: str) -> x509.CertificateBuilder:
+def _certificate(subject: str, public_key, issuer: str, days: int = 10) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -50,8 +57,8 @@ def _certificate(subject: str, public_key, issuer: str) -> x509.CertificateBuild
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=10))
+        .not_valid_before(now - datetime.timedelta(days=5))
+        .not_valid_after(now + datetime.timedelta(days=days))
     )
 
 

@@ -23,7 +23,8 @@ events {{ worker_connections 4096; }}
 http {{
     types {{ image/jpeg jpg; text/plain txt; application/json json; }}
     default_type application/octet-stream;
-    access_log {folder}/access.log;
+    log_format plain '$server_protocol $connection';
+    access_log {folder}/access.log plain;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -49,7 +50,7 @@ class Nginx:
     Attributes:
         port: for HTTP/1.1.
         tls_port: for HTTPS, with HTTP/1.1 and HTTP/2.
-        access_log: one line for every request.
+        access_log: protocol and number of the connection, for every request.
     """
 
     port: int
