@@ -190,7 +190,13 @@ class ShardContext(Protocol):
         """
 
     def count(self, name: str, number: int | float = 1) -> None:
-        """Add to a counter that is summed over the run. Raises nothing."""
+        """Add to a counter that is summed over the run; `status` shows it live. Raises nothing.
+
+        Two kinds of names mean samples that were not made, by what kept them:
+        ``failed_WHY.CLASS`` and ``left_out_WHY.CLASS``, such as ``failed_to_download.http_404``
+        or ``left_out_by_their_owners.robots_txt`` (``_WHY`` may be missing). They are not among
+        those of `progress`; `status` shows them by class, and the share of samples that were made.
+        """
 
     def count_read(self, num_bytes: int) -> None:
         """Add bytes of input that were read or downloaded, for the run's accounting.
@@ -204,6 +210,13 @@ class ShardContext(Protocol):
 
         The last number said is the shard's in the run's accounting: say it at the end, too. A
         stage that never does has the ``num_samples`` of its outputs counted, or the planned ones.
+        """
+
+    def remark(self, text: str) -> None:
+        """Say something of this shard to people who look at `status`, instead of what was said.
+
+        One line, cut after 200 characters; what is slow at the moment, for instance. Raises
+        nothing.
         """
 
     def artifact(self, name: str) -> Path:

@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 
 from hpcpipe.cli import text
 from hpcpipe.cli.go_on import go_on
+from hpcpipe.cli.samples_text import live_words, sample_lines
 from hpcpipe.cli.verb import shown
 from hpcpipe.cli.watch import Queue
 from hpcpipe.console import size
@@ -62,7 +62,7 @@ def _head(summary: Summary, width: int) -> list[str]:
         head.append(f"rate       {_speed(summary)}")
     if used := used_in_words(summary.accounting):
         head.append(f"used       {used}")
-    return head + _stats(summary.stats, width)
+    return head + sample_lines(summary, width)
 
 
 def _speed(summary: Summary) -> str:
@@ -74,20 +74,6 @@ def _speed(summary: Summary) -> str:
         if num_bytes:
             parts.append(f"{size(num_bytes)} {what}")
     return ", ".join(parts)
-
-
-def _stats(stats: Mapping[str, int | float], width: int) -> list[str]:
-    """Counters that count something, as many on a line as fit."""
-    rows: list[str] = []
-    for name, value in stats.items():
-        if not value:
-            continue
-        item = f"{name} {text.number(value)}"
-        if rows and len(rows[-1]) + 2 + len(item) <= min(width, 100):
-            rows[-1] += f", {item}"
-        else:
-            rows.append(f"{'' if rows else 'counted':10} {item}")
-    return rows
 
 
 def _workers(summary: Summary, queue: Queue, width: int) -> list[str]:
@@ -135,6 +121,9 @@ def _running(views: list[WorkerView], width: int) -> list[str]:
         beat = view.beat
         since = beat.shard_since if beat.shard else view.identity.started_at
         used, idle = beat.used, view.idle_share
+        rate, made = live_words(view.live)
+        if not rate and view.samples_per_s and not view.beat.num_samples:
+            rate = f"{samples(view.samples_per_s)}/s"
         rows.append(
             [
                 view.identity.label,
@@ -142,18 +131,21 @@ def _running(views: list[WorkerView], width: int) -> list[str]:
                 text.duration(now - since),
                 f"{used.num_done:,} done",
                 f"{used.num_failed:,} failed" if used.num_failed else "",
-                f"{samples(view.samples_per_s)}/s" if view.samples_per_s else "",
+                rate,
+                made,
                 f"{idle:.0%} idle" if idle is not None and used.num_done else "",
                 beat.shard or beat.state,
             ]
         )
-    lead = text.table([row[:-1] for row in rows], right=frozenset({2, 3, 4, 5, 6}))
+    lead = text.table([row[:-1] for row in rows], right=frozenset({2, 3, 4, 5, 6, 7}))
     room = max(width - max(map(len, lead)) - 4, 12)
     pad = max(map(len, lead))
-    return [
-        f"  {line:{pad}}  {text.cut_front(row[-1], room)}"
-        for line, row in zip(lead, rows, strict=True)
-    ]
+    shown = []
+    for line, row, view in zip(lead, rows, views, strict=True):
+        shown.append(f"  {line:{pad}}  {text.cut_front(row[-1], room)}")
+        if view.beat.remark:
+            shown.append(text.cut(f"    {' '.join(view.beat.remark.split())}", width))
+    return shown
 
 
 def _failures(failures: list[FailureClass], width: int) -> list[str]:

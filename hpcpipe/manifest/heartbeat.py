@@ -8,18 +8,21 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from hpcpipe.manifest.files import JSON_ERRORS, printable, write_new
-from hpcpipe.manifest.usage import Usage
+from hpcpipe.manifest.usage import Pace, Usage
 
 logger = logging.getLogger(__name__)
 
-BEAT_BYTES = 1024
+BEAT_BYTES = 4096
+MAX_COUNTERS = 64
+"""Counters of the shard at hand that a beat carries."""
+MAX_NAME_CHARS = 64
 FIRST_S = 1.0
 """The first beat comes after this, later ones ever later up to the usual time: a worker that has
 just begun is looked at most, and what one does that dies young is not lost."""
@@ -36,6 +39,10 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
         shard: the shard at hand.
         shard_since: Unix time in seconds when it began.
         num_samples: samples done of it.
+        bytes_in: bytes of input that its stage says were read for it so far.
+        stats: its counters so far, the largest ones where there are many.
+        remark: what the stage last said of it, for people.
+        pace: how fast it goes of late.
         note: why it stopped, where it did.
     """
 
@@ -46,6 +53,10 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     shard: str = ""
     shard_since: float = 0.0
     num_samples: int = 0
+    bytes_in: int = 0
+    stats: dict[str, int | float] = {}
+    remark: str = ""
+    pace: Pace = Pace()
     note: str = ""
 
 
@@ -94,6 +105,16 @@ class Heartbeat:
         with self._lock:
             self._beat = msgspec.structs.replace(self._beat, **changes)
 
+    def at_hand(self, shard: str) -> None:
+        """Say which shard is at hand from now on, nothing of it done; "" for none. Raises nothing.
+
+        Args:
+            shard: its id.
+        """
+        since = time.time() if shard else 0.0
+        nothing = {"num_samples": 0, "bytes_in": 0, "stats": {}, "remark": ""}
+        self.update(shard=shard, shard_since=since, **nothing)
+
     @property
     def beat(self) -> Beat:
         """The latest state."""
@@ -127,7 +148,8 @@ class Heartbeat:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.update(state="ended", shard="", note=printable(note))
+        self.at_hand("")
+        self.update(state="ended", note=printable(note))
         self._write()
 
     def _run(self) -> None:
@@ -157,15 +179,33 @@ class Heartbeat:
 
 
 def _padded(beat: Beat) -> bytes:
-    """The beat in a fixed number of bytes; texts that are too long are cut, figures never."""
+    """The beat in a fixed number of bytes; texts and counters are cut, the other figures never."""
     data = msgspec.json.encode(beat)
     room = BEAT_BYTES
     while len(data) >= BEAT_BYTES:
         room //= 2
-        data = msgspec.json.encode(
-            msgspec.structs.replace(beat, shard=beat.shard[:room], note=beat.note[:room])
-        )
+        texts = {name: getattr(beat, name)[:room] for name in ("shard", "remark", "note")}
+        stats = largest(beat.stats, room // MAX_NAME_CHARS)
+        data = msgspec.json.encode(msgspec.structs.replace(beat, stats=stats, **texts))
     return data.ljust(BEAT_BYTES - 1) + b"\n"
+
+
+def largest(stats: Mapping[str, int | float], number: int) -> dict[str, int | float]:
+    """Keep the largest counters.
+
+    Args:
+        stats: counters.
+        number: of how many.
+
+    Returns:
+        So many of them.
+
+    Raises:
+        Nothing.
+    """
+    if len(stats) <= number:
+        return dict(stats)
+    return dict(sorted(stats.items(), key=lambda item: -item[1])[:number])
 
 
 def read_beat(path: Path) -> Beat | None:

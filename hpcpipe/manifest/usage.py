@@ -1,4 +1,4 @@
-"""What one worker was given and has used, as its heartbeat says it."""
+"""What one worker was given, has used and does of late, as its heartbeat says it."""
 
 import msgspec
 
@@ -30,3 +30,19 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     num_samples: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+
+
+class Pace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a worker's stage said inside shards in the last two minutes, whatever became of them.
+
+    Attributes:
+        seconds: the time that was looked at; less than two minutes for a worker just begun.
+        num_samples: samples made in it.
+        num_unmade: samples in it that failed or were left out.
+        bytes_in: bytes of input read in it.
+    """
+
+    seconds: float = 0.0
+    num_samples: int = 0
+    num_unmade: int = 0
+    bytes_in: int = 0

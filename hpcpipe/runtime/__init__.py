@@ -11,7 +11,7 @@ One worker:
     attempt, context, events    one shard: what a stage is handed, what became of it
     outputs, staged_file, partial, scratch     what a stage writes, and where
     finish, closing             the last step; the end of a run
-    log_file, meter             what it said; what it used
+    log_file, meter, pace       what it said; what it used; how fast it goes
 
 What may come in between:
     signals, deadline, ending   being told to stop, the time limit, being run again
@@ -23,5 +23,6 @@ A run as a whole:
     gate, sources                   steps of pipelines: may one be planned, does its plan still hold
     find, results, history          finding a run, what it made, what happened to a shard
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows
+    live, unmade    the shards at hand in it; samples that failed, by class
     code, leftovers                 whether the code changed; what may be cleaned
 """

@@ -7,13 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hpcpipe.console import visible
 from hpcpipe.errors import ConfigError
+from hpcpipe.manifest.files import printable
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import Partials
 from hpcpipe.runtime.staged_file import StagedFile
 from hpcpipe.stage import OutputFile, Shard, ShardResult
+
+MAX_REMARK_CHARS = 200
 
 
 def artifact_path(folder: Path, name: str) -> Path:
@@ -68,6 +72,7 @@ class ShardContext:
         planned: the shard as planned; None for the last step of a run.
         num_samples: samples said to be done; None while nothing was said.
         num_read: bytes of input said to be read; None while nothing was said.
+        remarked: what the stage says to people, fit to be shown.
         partials: the shard's saved progress.
         progress_at: monotonic time of the last sign of progress, in seconds.
     """
@@ -102,6 +107,7 @@ class ShardContext:
         self.planned: Shard | None = None
         self.num_samples: int | None = None
         self.num_read: int | None = None
+        self.remarked = ""
         self.progress_at = time.monotonic()
         self._folder = folder
         self._files: dict[str, StagedFile] = {}
@@ -164,6 +170,11 @@ class ShardContext:
     def count_read(self, num_bytes: int) -> None:
         """Add bytes of input that were read. Raises nothing."""
         self.num_read = (self.num_read or 0) + int(num_bytes)
+
+    def remark(self, text: str) -> None:
+        """Say something to people who look at `status`. Raises nothing."""
+        line = visible(printable(" ".join(text[: 2 * MAX_REMARK_CHARS].split())))
+        self.remarked = line[:MAX_REMARK_CHARS]
 
     def bytes_in(self) -> int:
         """Bytes of input read, by the rule in `Outcome`. Raises nothing."""

@@ -21,8 +21,10 @@ from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
 from hpcpipe.runtime.done_table import Counted, Totals
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
 from hpcpipe.runtime.find import read_launcher
+from hpcpipe.runtime.live import AtHand, Live, at_hand, live_of, with_at_hand
 from hpcpipe.runtime.nodes import BadNode, bad_node_limit, find_bad_nodes
 from hpcpipe.runtime.tally import Tally
+from hpcpipe.runtime.unmade import Unmade, by_reason, made_share, num_unmade
 from hpcpipe.runtime.workers import WorkerView, read_workers
 
 Overall = Literal["complete", "running", "queued", "quarantined", "incomplete"]
@@ -50,11 +52,16 @@ class Summary(msgspec.Struct, frozen=True):
             finished.
         overall: how fast it went while there was at least one worker, all launches together.
         active_s: seconds in which there was at least one worker, by the workers' clocks.
+        live: how it goes of late, by what the workers that run say inside shards.
         eta_s: seconds to the end at the recent rate; None where nothing runs or it cannot be told.
         stats: counters of all finished shards, summed.
         num_samples: samples of all finished shards.
         bytes_in: bytes of input read for them.
         bytes_out: bytes of all finished outputs.
+        at_hand: what is in the shards at hand, and in none of the sums above.
+        made_share: part of the samples tried that was made, shards at hand included; None where
+            none was tried.
+        unmade: the others, by reason.
         accounting: what all workers together were given and used.
         workers: the workers, running ones first.
         failures: failures by class.
@@ -77,11 +84,15 @@ class Summary(msgspec.Struct, frozen=True):
     recent: Rates
     overall: Rates
     active_s: float
+    live: Live
     eta_s: float | None
     stats: dict[str, int | float]
     num_samples: int
     bytes_in: int
     bytes_out: int
+    at_hand: AtHand
+    made_share: float | None
+    unmade: list[Unmade]
     accounting: Accounting
     workers: list[WorkerView]
     failures: list[FailureClass]
@@ -172,6 +183,10 @@ class Observer:
         overall = _overall(code, workers)
         totals = self._tally.totals()
         rate = totals.recent.shards_per_s
+        beats = [view.beat for view in workers if view.state == "running"]
+        now = at_hand(beats, self.state.is_done)
+        stats = with_at_hand(totals.stats, now.stats)
+        num_samples = totals.num_samples + now.num_samples
         active_s = covered_s((v.beat.at - v.beat.used.wall_s, v.beat.at) for v in workers)
         return Summary(
             run_dir=str(run.path),
@@ -189,11 +204,15 @@ class Observer:
             recent=totals.recent,
             overall=_overall_rates(totals, number["done"], active_s),
             active_s=active_s,
+            live=live_of(beat.pace for beat in beats),
             eta_s=number["pending"] / rate if rate and overall == "running" else None,
             stats=totals.stats,
             num_samples=totals.num_samples,
             bytes_in=totals.bytes_in,
             bytes_out=totals.bytes_out,
+            at_hand=now,
+            made_share=made_share(num_samples, num_unmade(stats)),
+            unmade=by_reason(stats, num_samples),
             accounting=account(view.beat.used for view in workers),
             workers=workers,
             failures=failures_by_class(run, self.state, self._tally),

@@ -18,6 +18,7 @@ from hpcpipe.runtime.context import ShardContext
 from hpcpipe.runtime.deadline import Deadline
 from hpcpipe.runtime.ending import ending, why_charged
 from hpcpipe.runtime.events import closed_event, failed_event
+from hpcpipe.runtime.pace import PaceMeter, live_stats
 from hpcpipe.runtime.session import Session
 from hpcpipe.runtime.signals import StopFlag
 
@@ -82,16 +83,19 @@ class Watchdog:
         self._deadline = deadline
         self._shard_timeout_s = options.shard_timeout_s
         self._every_s = options.heartbeat_s
+        self._pace = PaceMeter()
         self._looked_at = time.monotonic()
 
     def begin(self, at_hand: AtHand) -> None:
         """Watch this from now on. Raises nothing."""
+        self._pace.begin(at_hand.ctx)
         self._at_hand = at_hand
 
     def let_go(self) -> None:
         """Watch nothing; does not return where the worker is just being ended. Raises nothing."""
         with self._over:
             self._at_hand = None
+            self._pace.end()
 
     def look(self) -> None:
         """Look once. Raises nothing; does not return where the worker must end."""
@@ -99,13 +103,13 @@ class Watchdog:
             self._flag.stop("the command that started this worker is gone")
         now = time.monotonic()
         late_s, self._looked_at = now - self._looked_at - self._every_s, now
+        self._tell(now)
         at_hand, timeout_s = self._at_hand, self._shard_timeout_s
         if at_hand is None:
             return
         if late_s > self._every_s:
             # This whole process stood still, or its filesystem did: not the shard's doing.
             at_hand.ctx.progress_at += late_s
-        self._session.heartbeat.update(num_samples=at_hand.ctx.num_samples or 0)
         if timeout_s is not None and now - at_hand.ctx.progress_at >= timeout_s:
             is_stuck = _is_stuck()
             with self._over:
@@ -117,6 +121,16 @@ class Watchdog:
             with self._over:
                 if self._at_hand is at_hand:
                     self._end_late(at_hand)
+
+    def _tell(self, now: float) -> None:
+        """Say in the heartbeat how far the shard at hand is."""
+        with self._over:  # what is said of one shard is never said under another's name
+            news: dict[str, object] = {"pace": self._pace.pace(now)}
+            if self._at_hand is not None:
+                ctx = self._at_hand.ctx
+                news["num_samples"], news["bytes_in"] = ctx.num_samples or 0, ctx.num_read or 0
+                news["stats"], news["remark"] = live_stats(ctx), ctx.remarked
+            self._session.heartbeat.update(**news)
 
     def _end_late(self, at_hand: AtHand) -> None:
         """Give back, as the limit comes, what did not stop at the warning; be queued again.
@@ -133,7 +147,8 @@ class Watchdog:
             self._session.record_once(closed_event(claim, None))
             end = ending(self._flag, self._deadline, lambda: True)
             logger.critical("stopping: %s", end.note)
-            self._session.heartbeat.update(state="ended", shard="", note=end.note)
+            self._session.heartbeat.at_hand("")
+            self._session.heartbeat.update(state="ended", note=end.note)
             self._session.heartbeat.beat_now()
         finally:
             os._exit(EXIT_STOPPED)
@@ -156,7 +171,8 @@ class Watchdog:
                 self._session.record_once(failed_event(claim, shard_id, hung, timeout_s))
             self._session.record_once(closed_event(claim, outage))
             note = printable(f"shard {shard_id}: {error}")
-            self._session.heartbeat.update(state="ended", shard="", note=note)
+            self._session.heartbeat.at_hand("")
+            self._session.heartbeat.update(state="ended", note=note)
             self._session.heartbeat.beat_now()
             job = self._deadline.job
             if job is not None and job.is_alone and not self._flag.is_set:

@@ -210,7 +210,7 @@ class Worker:
     def _close(self, claim: Claim, error: BaseException | None) -> None:
         self._watchdog.let_go()
         self._meter.end_shard()
-        self._session.heartbeat.update(shard="", num_samples=0, state="working")
+        self._session.heartbeat.at_hand("")
         if self._state.pending_of(claim.block):
             self._record(closed_event(claim, error))
 
@@ -258,7 +258,7 @@ class Worker:
             self._partials(shard_id, claim.attempt),
             lambda: self._flag.is_set,
         )
-        session.heartbeat.update(shard=shard_id, shard_since=time.time(), num_samples=0)
+        session.heartbeat.at_hand(shard_id)
         if shard_id == FINALIZE:
             plan, state = self._state.plan, self._state
             final = FinalizeContext(plan, lambda: collect_results(session.run, state), *common)

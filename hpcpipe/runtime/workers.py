@@ -10,6 +10,7 @@ from hpcpipe.manifest.files import JSON_ERRORS
 from hpcpipe.manifest.heartbeat import Beat, read_beat
 from hpcpipe.manifest.identity import Identity, process_runs
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.live import Live, live_of
 
 _IDENTITY = msgspec.json.Decoder(Identity)
 
@@ -21,6 +22,7 @@ class WorkerView(msgspec.Struct, frozen=True):
         identity: who it is.
         beat: its last beat.
         state: ``running``; ``silent`` (beats too old, or its process is gone); ``ended``.
+        live: how it goes of late, where it runs; zeros where its stage says nothing inside shards.
         samples_per_s: samples it finished, those of the shard at hand included, by its time
             inside shards; 0 where there are none.
         idle_share: part of its time outside shards, 0 to 1; None where that is unknown.
@@ -29,6 +31,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     identity: Identity
     beat: Beat
     state: Literal["running", "silent", "ended"]
+    live: Live
     samples_per_s: float
     idle_share: float | None
 
@@ -90,12 +93,13 @@ def is_running(run: RunDir, name: str, lease_s: float) -> bool:
 
 
 def _view(identity: Identity, beat: Beat, *, is_recent: bool) -> WorkerView:
-    used = beat.used
+    used, state = beat.used, _state(identity, beat, is_recent=is_recent)
     num_samples = used.num_samples + (beat.num_samples if beat.shard else 0)
     return WorkerView(
         identity=identity,
         beat=beat,
-        state=_state(identity, beat, is_recent=is_recent),
+        state=state,
+        live=live_of([beat.pace] if state == "running" else []),
         samples_per_s=num_samples / used.busy_s if used.busy_s else 0.0,
         idle_share=max(1 - used.busy_s / used.wall_s, 0.0) if used.wall_s else None,
     )

@@ -10,7 +10,7 @@ import time
 import msgspec
 import pytest
 
-from hpcpipe.cli import status_text
+from hpcpipe.cli import samples_text
 from hpcpipe.manifest.heartbeat import Beat, read_beat
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
@@ -73,9 +73,10 @@ def test_all_shards_of_a_failure_are_named_as_far_as_they_fit(tmp_path, capsys):
     assert summary_of(run_dir).failures[0].shards == [f"s{n:02d}" for n in range(10)]
 
 
-def test_counters_that_counted_nothing_are_left_out():
+def test_counters_that_counted_nothing_are_left_out(tmp_path):
     stats = {"samples_in": 12390, "samples_dropped": 0, "gigapixels": 0.0}
-    assert status_text._stats(stats, 80) == ["counted    samples_in 12,390"]
+    summary = msgspec.structs.replace(summary_of(good_run(tmp_path)), stats=stats)
+    assert samples_text.sample_lines(summary, 80) == ["counted    samples_in 12,390"]
 
 
 def test_failures_of_the_machine_are_told_apart(tmp_path):

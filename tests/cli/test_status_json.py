@@ -28,11 +28,17 @@ def check(tree):
     assert list(tree) == described("The run")
     for name in ("recent", "overall"):
         assert list(tree[name]) == described("`recent`, `overall`")
+    assert list(tree["live"]) == described("`live`, `workers[].live`")
+    assert list(tree["at_hand"]) == described("`at_hand`")
+    for item in tree["unmade"]:
+        assert list(item) == described("`unmade[]`")
     assert list(tree["accounting"]) == described("`accounting`")
     for worker in tree["workers"]:
         assert list(worker) == described("`workers[]`")
+        assert list(worker["live"]) == described("`live`, `workers[].live`")
         assert list(worker["identity"]) == described("`workers[].identity`")
         assert list(worker["beat"]) == described("`workers[].beat`")
+        assert list(worker["beat"]["pace"]) == described("`workers[].beat.pace`")
         assert list(worker["beat"]["used"]) == described("`workers[].beat.used`")
     for launch in tree["launches"]:
         assert list(launch["code"]) == described("`launches[].code`")

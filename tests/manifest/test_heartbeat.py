@@ -63,6 +63,20 @@ def test_texts_of_any_length_and_kind_never_cost_the_figures(tmp_path):
         assert (tmp_path / "w.beat").stat().st_size == BEAT_BYTES
 
 
+def test_counters_are_cut_to_the_largest_and_texts_and_figures_stay(tmp_path):
+    used = Usage(*[1234567890.123] * 5, *[1 << 60] * 5)
+    heart = Heartbeat(tmp_path / "w.beat", 10, lambda: None, lambda: used)
+    stats = {f"{'x' * 58}{number:06}": number + (1 << 40) for number in range(64)}
+    heart.update(shard="part-1/0042", remark="slow " * 40, stats=stats, num_samples=1 << 60)
+    heart.beat_now()
+    beat = read_beat(tmp_path / "w.beat")
+    assert (tmp_path / "w.beat").stat().st_size == BEAT_BYTES
+    assert (beat.used, beat.num_samples, beat.shard) == (used, 1 << 60, "part-1/0042")
+    assert beat.remark == "slow " * 40
+    assert beat.stats == dict(list(stats.items())[-len(beat.stats) :][::-1])
+    assert len(beat.stats) >= 32
+
+
 def test_process_of_this_machine_is_looked_up(me):
     assert process_runs(me) is True
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

@@ -91,7 +91,8 @@ def test_a_shard_that_ends_just_in_time_is_not_charged(tmp_path, monkeypatch):
     launch, flag = Launch(number=1, kind="here", num_workers=1), StopFlag(run.stop_file)
     session = Session(run, "w", 1, tmp_path, heartbeat_s=60)
     dog = Watchdog(session, launch, flag, config.run, Deadline(None))
-    ctx = SimpleNamespace(progress_at=time.monotonic() - 2, num_samples=None)
+    said = {"num_samples": None, "num_read": None, "stats": {}, "remarked": ""}
+    ctx = SimpleNamespace(progress_at=time.monotonic() - 2, **said)
     dog.begin(AtHand(Claim("0", 1, ["a"]), "a", ctx, time.monotonic()))
     monkeypatch.setattr(watchdog, "_is_stuck", dog.let_go)  # it ends while that is found out
     monkeypatch.setattr(os, "_exit", lambda code: pytest.fail("the worker was ended"))

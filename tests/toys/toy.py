@@ -32,9 +32,10 @@ class Toy(Stage):
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
     its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends and ``wait`` ends
     when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file,
-    or to be told to stop, and ``meet N`` until N shards that meet are at hand; ``stop`` says
-    that it was stopped; ``steps N S`` takes N times S seconds, saves its progress and goes on
-    from it; ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
+    or to be told to stop (``tell FILE`` says how far it is before), and ``meet N`` until N shards
+    that meet are at hand; ``stop`` says that it was stopped; ``steps N S`` takes N times S
+    seconds, saves its progress and goes on from it; ``steps N S A`` does half of them until
+    attempt A, and waits to be told to stop.
     """
 
     word: str
@@ -79,7 +80,9 @@ class Toy(Stage):
                 here.touch()
                 while len(list(here.parent.glob("*.here"))) < number:
                     time.sleep(0.05)
-            case "gate":
+            case "gate" | "tell":
+                if what == "tell":
+                    tell(ctx)
                 while not Path(rest[0]).exists():
                     if ctx.should_stop:
                         raise ShardStopped
@@ -94,7 +97,20 @@ class Toy(Stage):
                 take_steps(ctx, *map(float, rest))
         out.write(text.upper().encode())
         out.num_samples = 1
+        if what == "tell":
+            ctx.progress(80)
         ctx.count("samples_in")
+
+
+def tell(ctx: ShardContext) -> None:
+    """Say of 40 of 100 samples what became of them."""
+    ctx.progress(30)
+    ctx.count_read(3 << 20)
+    ctx.count("failed_to_download.http_404", 6)
+    ctx.count("failed_to_download.dns", 3)
+    ctx.count("left_out_by_their_owners.robots_txt")
+    ctx.count("urls", 40)
+    ctx.remark("slowest: slow.example 12 s,\n\x1b[31m" + "other.example 9 s, " * 50)
 
 
 def take_steps(ctx: ShardContext, num_steps: float, step_s: float, from_attempt: float = 0) -> None:
