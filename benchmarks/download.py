@@ -70,9 +70,13 @@ def ours(urls: Path, out: Path, way: str, num_workers: int) -> list[str]:
     return [
         *(sys.executable, "-m", "hpcpipe", "stage=download", "launcher=local", "-m"),
         *(f"stage.input={urls}", "stage.caption_col=caption", f"stage.output={out}/out"),
-        *(f"stage.shard_samples={SHARD_SAMPLES}", f"launcher.num_workers={num_workers}", "run_name=bench"),
+        *(
+            f"stage.shard_samples={SHARD_SAMPLES}",
+            f"launcher.num_workers={num_workers}",
+            "run_name=bench",
+        ),
         *("stage.fetch.allow_private_hosts=true", "stage.fetch.max_per_host=64"),
-        *(f"paths.runs={out}/runs", *(kept if way == "raw" else resized)),
+        *(f"paths.runs={out}/runs", "run_name=bench", *(kept if way == "raw" else resized)),
     ]
 
 
@@ -97,7 +101,9 @@ class Memory(threading.Thread):
 
     def run(self) -> None:
         while not self.over.wait(0.1):
-            self.peak_bytes = max(self.peak_bytes, sum(map(self._pss, Path("/proc").glob("[0-9]*"))))
+            self.peak_bytes = max(
+                self.peak_bytes, sum(map(self._pss, Path("/proc").glob("[0-9]*")))
+            )
 
     def _pss(self, process: Path) -> int:
         with suppress(OSError, ProcessLookupError):
@@ -181,7 +187,9 @@ def main() -> None:
                 commands["img2dataset"] = img2dataset(args.img2dataset, *job)
             for who, command in commands.items():
                 found[who, way].append(measure(command, folder / "result", args.photos))
-                print(who, way, {k: round(v, 1) for k, v in found[who, way][-1].items()}, flush=True)
+                print(
+                    who, way, {k: round(v, 1) for k, v in found[who, way][-1].items()}, flush=True
+                )
     show(found)
 
 

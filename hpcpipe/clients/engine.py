@@ -23,7 +23,7 @@ from hpcpipe.clients.traffic import Ended, Traffic
 from hpcpipe.clients.transfer import REDIRECTS
 from hpcpipe.clients.url import BadUrlError, parse_url
 
-_MAX_WAIT_S = 3600.0
+_MAX_WAIT_S = 1.0
 _MAX_DOUBLINGS = 10
 _BY_PROXY = Resolution((), None, "", 0.0)
 
@@ -91,7 +91,7 @@ class Engine:
         self._enter(job, now)
 
     def step(self) -> None:
-        """Wait until something happens, and deal with it; `fill` comes before.
+        """Wait until something happens, or a second, and deal with it; `fill` comes before.
 
         Raises:
             OSError: of epoll or eventfd.

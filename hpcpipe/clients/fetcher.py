@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from hpcpipe.clients.engine import Engine
@@ -53,12 +53,16 @@ class Fetcher:
     ) -> None:
         self.close()
 
-    def fetch(self, requests: Iterable[Request]) -> Iterator[Fetched]:
+    def fetch(
+        self, requests: Iterable[Request], should_end: Callable[[], bool] = lambda: False
+    ) -> Iterator[Fetched]:
         """Fetch URLs.
 
         Args:
             requests: taken as they are needed, in the thread that iterates, up to
                 ``max_waiting`` more than were finished.
+            should_end: asked before every result and at least once a second; when it says so the
+                others are aborted.
 
         Yields:
             What became of each request, once, in the order in which they end. Closing the iterator
@@ -71,7 +75,7 @@ class Fetcher:
         """
         if self._is_fetching:
             raise RuntimeError("one Fetcher fetches for one caller at a time; make another one")
-        stream = _Stream(self._engine, self._options.max_waiting, iter(requests))
+        stream = _Stream(self._engine, self._options.max_waiting, iter(requests), should_end)
         self._is_fetching = True
         try:
             yield from stream
@@ -102,8 +106,15 @@ class Fetcher:
 class _Stream:
     """One call of `Fetcher.fetch`."""
 
-    def __init__(self, engine: Engine, max_waiting: int, requests: Iterator[Request]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        max_waiting: int,
+        requests: Iterator[Request],
+        should_end: Callable[[], bool],
+    ) -> None:
         self._engine = engine
+        self._should_end = should_end
         self._max_waiting = max_waiting
         self._requests: Iterator[Request] | None = requests
         self._done: deque[Fetched] = deque()
@@ -111,13 +122,13 @@ class _Stream:
 
     def __iter__(self) -> Iterator[Fetched]:
         engine = self._engine
-        while True:
+        while not self._should_end():
             engine.fill(self._next_job)
             if not self._done:
                 if not self._num_open and self._requests is None:
                     return
                 engine.step()
-            while self._done:
+            while self._done and not self._should_end():
                 fetched = self._done.popleft()
                 engine.clock.stop()
                 try:

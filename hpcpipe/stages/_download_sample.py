@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from hpcpipe.clients.records import Fetched
 from hpcpipe.formats.digests import digest, matches
 from hpcpipe.formats.download_rows import DownloadRow, Status
 from hpcpipe.formats.file_extensions import extension_of
-from hpcpipe.formats.image_errors import ImageError
+from hpcpipe.formats.image_errors import ImageError, ImageFailure
 from hpcpipe.formats.image_resize import ImageResizer
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class SampleMaker:
         """
         self._digest = stage.digest
         self._verify_col = stage.verify_col
+        self._bbox_col = stage.bbox_col
         self._resize = ImageResizer(stage.image) if stage.kind == "image" else None
 
     def __call__(
@@ -74,11 +76,21 @@ class SampleMaker:
             kind = extension_of(fetched.content_type, fetched.content, fetched.final_url)
             return replace(row, extension=kind), fetched.content
         try:
-            image = self._resize(fetched.content)
+            image = self._resize(fetched.content, self._boxes(listed))
         except ImageError as error:
             return _failed(row, error.failure.value, error.text, "failed_to_resize"), None
         sizes = {name: getattr(image, name) for name in _SIZES}
         return replace(row, extension=image.extension, exif=image.exif, **sizes), image.content
+
+    def _boxes(self, listed: Mapping[str, Any]) -> Any:
+        """What is to be blurred; JSON in lists that are text."""
+        boxes = listed[self._bbox_col] if self._bbox_col is not None else None
+        if not isinstance(boxes, str):
+            return boxes
+        try:
+            return msgspec.json.decode(boxes, type=list[list[float]]) if boxes else None
+        except msgspec.DecodeError as error:
+            raise ImageError(ImageFailure.BOXES, "blurring boxes are no JSON") from error
 
 
 def _failed(

@@ -5,6 +5,7 @@ One thread fetches and writes; others turn what came into samples (``_download_s
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ class _Shard:
         self._tools = tools
         self._out = out
         self._open: dict[int, dict[str, Any]] = {}
+        self._is_read = False
         self._made: deque[Future[tuple[DownloadRow, bytes | None]]] = deque()
         limit_s = stage.shard_deadline_s
         self._until = time.monotonic() + limit_s if limit_s is not None else float("inf")
@@ -99,26 +101,23 @@ class _Shard:
     def run(self, rows: Iterator[dict[str, Any]]) -> None:
         """Fetch and write all rows; the last ones fail where time is over."""
         numbered = enumerate(rows)
-        fetched = self._tools.fetcher.fetch(self._requests(numbered))
-        for one in fetched:
+        for one in self._tools.fetcher.fetch(self._requests(numbered), self._should_end):
             self._take(one)
-            if self._ctx.should_stop:
-                raise ShardStopped
-            if time.monotonic() > self._until:
-                break
-        fetched.close()  # type: ignore[attr-defined]
+        if self._ctx.should_stop and (self._open or not self._is_read):
+            raise ShardStopped
         while self._made:
             self._write(*self._made.popleft().result())
-        for index, row in sorted(self._open.items()):
+        for index, row in itertools.chain(sorted(self._open.items()), numbered):
             self._give_up(index, row)
-        for index, row in numbered:
-            self._give_up(index, row)
-        self._ctx.progress(self._out.stats.successes)
+
+    def _should_end(self) -> bool:
+        return self._ctx.should_stop or time.monotonic() > self._until
 
     def _requests(self, numbered: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Request]:
         for index, row in numbered:
             self._open[index] = row
             yield Request(index, row[URL] or "")
+        self._is_read = True
 
     def _take(self, fetched: Fetched) -> None:
         """Have a sample made of what came, and write those that are ready, in this order."""

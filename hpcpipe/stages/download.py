@@ -45,6 +45,8 @@ class Download(Stage):
         shard_digits: digits of a shard's number in its name.
         digest: checksum that is noted of every file as it was downloaded; None for none.
         verify_col: column with checksums that the files must have; None where nothing is compared.
+        bbox_col: column with what is to be blurred in the images: for each box left, top, right and
+            bottom, 0 to 1; as JSON where the list is text. None where nothing is.
         shard_deadline_s: what is not there so long after a shard's begin has failed; None to wait.
         fetch: how URLs are fetched.
         image: what becomes of images.
@@ -62,6 +64,7 @@ class Download(Stage):
     shard_digits: int
     digest: DigestKind | None
     verify_col: str | None
+    bbox_col: str | None
     shard_deadline_s: float | None
     fetch: Annotated[FetchOptions, TUNING]
     image: ImageOptions
@@ -82,11 +85,16 @@ class Download(Stage):
             raise ConfigError(
                 "stage.verify_col compares checksums: say which with stage.digest=md5 or sha256"
             )
+        if self.bbox_col is not None and self._keeps_bytes:
+            raise ConfigError(
+                "stage.bbox_col blurs images: stage.kind must be image, and "
+                "stage.image.disable_all_reencoding false"
+            )
 
     @cached_property
     def columns(self) -> UrlColumns:
         """The columns of the list that are read. Raises ConfigError."""
-        more = [self.verify_col] if self.verify_col is not None else []
+        more = [name for name in (self.verify_col, self.bbox_col) if name is not None]
         additional = dict.fromkeys([*self.save_cols, *more])
         return UrlColumns(url=self.url_col, caption=self.caption_col, additional=tuple(additional))
 
@@ -109,9 +117,11 @@ class Download(Stage):
     @property
     def _extension(self) -> str | None:
         """The extension of all samples; None where each keeps its own."""
-        if self.kind == "file" or self.image.disable_all_reencoding:
-            return None
-        return self.image.encode_format
+        return None if self._keeps_bytes else self.image.encode_format
+
+    @property
+    def _keeps_bytes(self) -> bool:
+        return self.kind == "file" or self.image.disable_all_reencoding
 
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """Cut the lists into ranges of rows.

@@ -167,3 +167,14 @@ def test_running_out_of_files_is_no_fault_of_the_hosts(nginx, options):
                 list(fetcher.fetch([Request(0, urls(nginx)[0])]))
         (one,) = fetcher.fetch([Request(0, urls(nginx)[0])])
         assert one.failure is None
+
+
+def test_what_hangs_is_dropped_as_soon_as_the_caller_wants_to_end(server, options):
+    server.answers["/good"] = reply("200 OK", b"here")
+    server.answers["/stall"] = server.hang
+    urls = [f"{server.url}/good", f"{server.url}/stall", f"{server.url}/stall"]
+    with Fetcher(options(deadline_s=3600)) as fetcher:
+        requests = (Request(*one) for one in enumerate(urls))
+        stalled = fetcher.fetch(requests, lambda: server.paths()["/stall"] == 2)
+        assert {one.index for one in stalled} <= {0}
+        assert [one.content for one in fetcher.fetch([Request(7, urls[0])])] == [b"here"]

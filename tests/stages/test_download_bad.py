@@ -1,0 +1,198 @@
+"""The stage ``download`` where things go wrong: bad answers, stalls, signals, wrong checksums."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.servers.raw_http import raw_server, reply
+
+PHOTO = (Path(__file__).parents[1] / "data/photos/cat.jpg").read_bytes()
+
+
+@pytest.fixture
+def server():
+    with raw_server() as server:
+        yield server
+
+
+def command(folder, rows, *options):
+    if not (folder / "list.parquet").exists():
+        pq.write_table(pa.Table.from_pylist(rows), folder / "list.parquet")
+    return [
+        *(sys.executable, "-m", "hpcpipe", "stage=download", "run_name=bad"),
+        *(f"stage.input={folder}/list.parquet", f"stage.output={folder}/out"),
+        *("stage.fetch.allow_private_hosts=true", "stage.fetch.max_tries=1", *options),
+    ]
+
+
+def environment(folder):
+    return {**os.environ, "HPCPIPE_RUNS": str(folder / "runs")}
+
+
+def run(folder, rows, *options):
+    return subprocess.run(
+        command(folder, rows, *options),
+        cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+
+
+def wait_until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def results(folder):
+    paths = sorted((folder / "out").glob("*.parquet"))
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def test_every_way_to_fail_has_its_class_and_leaves_the_others_alone(tmp_path, server):
+    server.answers.update(
+        {
+            "/good": reply("200 OK", PHOTO, "Content-Type: image/jpeg"),
+            "/forbidden": reply("403 Forbidden"),
+            "/noai": reply("200 OK", PHOTO, "X-Robots-Tag: noai, max-image-preview:large"),
+            "/page": reply("200 OK", b"<html>no photo</html>", "Content-Type: image/jpeg"),
+            "/half": reply("200 OK", PHOTO[: len(PHOTO) // 2]),
+            "/short": reply("200 OK", PHOTO[:1000], f"Content-Length: {len(PHOTO)}", length=False),
+            "/large": reply("200 OK", bytes(2_000_000)),
+            "/stall": server.hang,
+        }
+    )
+    server.answers["/short"] = _cut_off(server.answers["/short"])
+    expected = {
+        f"{server.url}/good": "",
+        f"{server.url}/gone": "http_404",
+        f"{server.url}/forbidden": "http_403",
+        f"{server.url}/noai": "opt_out_x_robots_tag",
+        f"{server.url}/page": "not_an_image",
+        f"{server.url}/half": "truncated_image",
+        f"{server.url}/short": "truncated",
+        f"{server.url}/large": "too_large",
+        f"{server.url}/stall": "timeout",
+        "ftp://example.org/a.jpg": "bad_url",
+        "http://no-such-host.invalid/a.jpg": "unknown_host",
+        None: "bad_url",
+    }
+    done = run(
+        tmp_path, [{"url": url} for url in expected],
+        "stage.fetch.deadline_s=5", "stage.fetch.max_file_bytes=1MB",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = results(tmp_path)
+    found = {row["url"]: row["error_class"] or "" for row in rows}
+    # without any resolver a name cannot be told not to exist
+    unknown = found.pop("http://no-such-host.invalid/a.jpg")
+    assert unknown in (expected.pop("http://no-such-host.invalid/a.jpg"), "dns")
+    assert found == expected
+    assert all(row["error_message"] for row in rows if row["status"] != "success")
+    status = {row["url"]: row["status"] for row in rows}
+    assert status[f"{server.url}/page"] == status[f"{server.url}/half"] == "failed_to_resize"
+    stats = json.loads((tmp_path / "out/00000_stats.json").read_text())
+    assert (stats["count"], stats["successes"]) == (12, 1)
+    assert (stats["failed_to_download"], stats["failed_to_resize"]) == (9, 2)
+
+
+def _cut_off(answer):
+    """Close the connection behind an answer."""
+
+    def cut(connection, asked):
+        answer(connection, asked)
+        raise OSError
+
+    return cut
+
+
+def test_private_addresses_are_refused_unless_allowed(tmp_path, server):
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    rows = [{"url": f"{server.url}/good"}]
+    done = run(tmp_path, rows, "stage.fetch.allow_private_hosts=false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row["error_class"] for row in results(tmp_path)] == ["refused_address"]
+    assert not server.asked
+
+
+def test_a_shard_ends_at_its_deadline_whatever_hangs(tmp_path, server):
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    server.answers["/stall"] = server.hang
+    rows = [{"url": f"{server.url}/good"}] + [{"url": f"{server.url}/stall"}] * 40
+    done = run(
+        tmp_path, rows, "stage.shard_deadline_s=3",
+        "stage.fetch.deadline_s=600", "stage.fetch.max_waiting=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    classes = Counter(row["error_class"] for row in results(tmp_path))
+    assert classes == {None: 1, "shard_deadline": 40}
+    assert len({row["key"] for row in results(tmp_path)}) == 41
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_download_leaves_nothing_half_done_and_goes_on(tmp_path, server, number):
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    server.answers["/stall"] = server.hang
+    rows = [{"url": f"{server.url}/good"}] * 10 + [{"url": f"{server.url}/stall"}]
+    rows += [{"url": f"{server.url}/good"}] * 9
+    options = ("stage.fetch.deadline_s=600", "stage.shard_samples=5", "stage.kind=file")
+    with subprocess.Popen(
+        command(tmp_path, rows, *options),
+        cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        wait_until(lambda: server.paths()["/stall"])
+        process.send_signal(number)
+        process.communicate(timeout=100)
+    finished = {path.stem for path in (tmp_path / "out").glob("*.tar")}
+    assert finished < {"00000", "00001", "00002", "00003"}
+    before = {name: (tmp_path / f"out/{name}.tar").stat().st_mtime_ns for name in finished}
+    server.answers["/stall"] = reply("200 OK", PHOTO)
+    done = run(tmp_path, rows, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: (tmp_path / f"out/{name}.tar").stat().st_mtime_ns for name in finished} == before
+    keys = [row["key"] for row in results(tmp_path)]
+    assert sorted(keys) == [f"{shard:05d}{index}" for shard in range(4) for index in range(5)]
+    assert {row["status"] for row in results(tmp_path)} == {"success"}
+    assert [path.name for path in (tmp_path / "out").rglob(".*")] == [".hpcpipe"]
+
+
+def test_files_with_another_checksum_than_the_lists_are_left_out(tmp_path, server):
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    right, wrong = hashlib.sha256(PHOTO).hexdigest(), "0" * 64
+    rows = [{"url": f"{server.url}/good", "sha256": value} for value in (right.upper(), wrong)]
+    done = run(tmp_path, rows, "stage.verify_col=sha256")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results(tmp_path)
+    assert [row["error_class"] for row in found] == [None, "wrong_digest"]
+    assert {row["sha256"] for row in found} == {right}
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_boxes_are_blurred(tmp_path, server, as_text):
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    boxes = [[], [[0.1, 0.1, 0.9, 0.9]], None, [[0.5, 0.5]]]
+    rows = [
+        {"url": f"{server.url}/good", "faces": json.dumps(box) if as_text and box else box}
+        for box in boxes
+    ]
+    if as_text:
+        rows[0]["faces"] = ""
+    size = ("stage.image.resize_mode=no", "stage.image.encode_format=png")
+    size += ("stage.image.encode_quality=1",)
+    done = run(tmp_path, rows, "stage.bbox_col=faces", "stage.output_format=files", *size)
+    assert done.returncode == 0, done.stdout + done.stderr
+    plain, blurred, none = sorted((tmp_path / "out/00000").glob("*.png"))
+    assert plain.read_bytes() == none.read_bytes()
+    assert blurred.stat().st_size < plain.stat().st_size / 2
+    assert Counter(row["error_class"] for row in results(tmp_path)) == {
+        None: 3, "bad_blurring_boxes": 1,
+    }  # fmt: skip
