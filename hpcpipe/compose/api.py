@@ -46,7 +46,8 @@ def run(
         overrides: further ``KEY=VALUE`` settings as on the command line, e.g. ``run.lease_s=60``.
         options: the stage's options as Python values, and what every run has: ``run_name``,
             ``run_dir``, ``limit``, ``extend``, ``adopt`` and ``wait``. A name that the stage
-            has too means the stage's. Nothing needs quoting here.
+            has too means the stage's. Of an option that has options of its own, those that a
+            mapping gives are set. Nothing needs quoting here.
 
     Returns:
         The run directory and the exit code; failed shards raise nothing.
@@ -91,7 +92,7 @@ def compose_run(
     for name, value in options.items():
         is_common = name in COMMON_KEYS and name not in cfg.stage
         plain = plain_value(value, name if is_common else f"stage.{name}")
-        (cfg if is_common else cfg.stage)[name] = plain
+        OmegaConf.update(cfg if is_common else cfg.stage, name, plain, merge=True)
     return from_omegaconf(cfg, stage)
 
 
