@@ -1,16 +1,21 @@
 """Pixels to other pixels: resize, turn upright, cut out of the middle, put a border around.
 
 Shrinking by area is quick in OpenCV where four pixels become one, and ten times slower a pixel
-elsewhere. So what becomes up to half as small is first brought to twice the size wanted: of photos
-the results differ by 47 to 58 dB (mean; the worst by 40) from those of the slow way.
+elsewhere. So an image is first brought to the nearest of 2, 4, 8 ... times the size wanted, then
+halved. Of photos the results differ by 50 to 55 dB (mean; the worst by 43) from those of the slow
+way, and by an SSIM of 0.996 or more.
 """
 
+import math
 from typing import Any
 
 from hpcpipe.formats.image_options import Interpolation
 from hpcpipe.formats.image_sizes import Size
 
 WHITE = (255, 255, 255)
+
+_MAX_MULTIPLE_AREA = 16_000_000
+"""In pixels. What becomes hardly smaller would be four times its size meanwhile."""
 
 
 def resize(pixels: Any, size: Size, interpolation: Interpolation) -> Any:
@@ -41,15 +46,27 @@ def resize(pixels: Any, size: Size, interpolation: Interpolation) -> Any:
         "lanczos": cv2.INTER_LANCZOS4,
         "lanczos4": cv2.INTER_LANCZOS4,
     }
-    height, width = pixels.shape[:2]
-    doubled = Size(2 * size.width, 2 * size.height)
-    if (
-        interpolation == "area"
-        and size.width < width < doubled.width
-        and size.height < height < doubled.height
-    ):
-        pixels = cv2.resize(pixels, doubled, interpolation=cv2.INTER_LINEAR)
+    num_halvings = _num_halvings(pixels, size) if interpolation == "area" else 0
+    for power in range(num_halvings, 0, -1):
+        multiple = (size.width << power, size.height << power)
+        # the first to the multiple nearest, the others are halvings
+        by = cv2.INTER_LINEAR if power == num_halvings else cv2.INTER_AREA
+        pixels = cv2.resize(pixels, multiple, interpolation=by)
     return cv2.resize(pixels, size, interpolation=flags[interpolation])
+
+
+def _num_halvings(pixels: Any, size: Size) -> int:
+    """How many halvings lead to a size, from nearby; 0 where the quick way is not open."""
+    height, width = pixels.shape[:2]
+    if width <= size.width or height <= size.height:
+        return 0
+    found = {
+        max(round(math.log2(before / after)), 1)
+        for before, after in ((width, size.width), (height, size.height))
+    }
+    num_halvings = found.pop()
+    area = size.width * size.height << 2 * num_halvings
+    return num_halvings if not found and area <= _MAX_MULTIPLE_AREA else 0
 
 
 def upright(pixels: Any, orientation: int) -> Any:
