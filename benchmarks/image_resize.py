@@ -1,191 +1,147 @@
-"""Resizing photos: ours, plain Pillow and img2dataset's own resizer, and how alike results are.
+"""Resizing images: how many a second, and how good, beside plain Pillow and img2dataset's resizer.
 
-    python benchmarks/image_resize.py                        # the tests' photos, enlarged
-    python benchmarks/image_resize.py --photos FOLDER        # JPEGs of yours, as they are
-    python benchmarks/image_resize.py --threads 4            # ours in threads, wall time
+    python benchmarks/image_resize.py
+    python benchmarks/image_resize.py --img2dataset VENV/bin/python
 
-Images per second of CPU, one thread, the best of several rounds in turns. PSNR and SSIM are of the
-pixels before they are encoded again (all write png for it), against decoding all of the JPEG and
-shrinking by the area of the pixels. img2dataset needs `pip install img2dataset`, on a Python older
-than 3.13; without it the others run.
+img2dataset needs an environment of its own: `pip install img2dataset==1.47`, on a Python older than
+3.13. Speed: JPEG to JPEG of quality 95, seconds of CPU, one thread, the best of the rounds.
+Quality: of the pixels before they are encoded (all write png for it), against all of the JPEG
+decoded, then shrunk by the mean of areas (OpenCV's INTER_AREA); "JPEG 95" is that very image,
+written and read again. The second SSIM is against Pillow's Lanczos, in which lines too fine for the
+size are gray, where means of areas draw patterns that were not there.
 """
 
 import argparse
-import importlib.util
-import io
-import time
+import sys
+import tempfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from hpcpipe.formats.image_options import ImageOptions
-from hpcpipe.formats.image_resize import ImageResizer
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-PHOTOS = Path(__file__).resolve().parents[1] / "tests" / "data" / "photos"
+from benchmarks import image_resize_inputs as inputs
+from benchmarks import image_resize_peers as peers
+from benchmarks.image_resize_peers import Done, Job
+from hpcpipe.formats.image_decode import LARGER_BY_FRACTION
 
-Resize = Callable[[bytes], bytes]
+Contenders = dict[str, Callable[[list[Job], str, int], Done]]
 
 
-def ours(mode: str, size_px: int, encode_format: str) -> Resize:
-    resizer = ImageResizer(
-        ImageOptions(
-            resize_mode=mode,
-            image_size=size_px,
-            resize_only_if_bigger=False,
-            upscale_interpolation="lanczos",
-            downscale_interpolation="area",
-            encode_format=encode_format,
-            encode_quality=95 if encode_format == "jpg" else 1,
-            skip_reencode=False,
-            disable_all_reencoding=False,
-            min_image_size=0,
-            max_image_area=100_000_000,
-            max_aspect_ratio=float("inf"),
-            extract_exif=True,
-        )
+def reference(job: Job, whole: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """By areas, and by Lanczos."""
+    height, width = shape[:2]
+    size = (width, height)
+    if job.mode == "border":
+        scale = job.size_px / max(whole.shape)
+        size = tuple(max(round(side * scale), 1) for side in whole.shape[1::-1])
+    both = (
+        cv2.resize(whole, size, interpolation=cv2.INTER_AREA),
+        np.asarray(Image.fromarray(whole).resize(size, Image.Resampling.LANCZOS)),
     )
-    return lambda content: resizer(content).content
+    above, before = (height - size[1]) // 2, (width - size[0]) // 2
+    edges = (above, height - size[1] - above, before, width - size[0] - before)
+    white = (cv2.BORDER_CONSTANT, None, (255, 255, 255))
+    return tuple(cv2.copyMakeBorder(image, *edges, *white) for image in both)
 
 
-def pillow(mode: str, size_px: int, encode_format: str) -> Resize:
-    def resize(content: bytes) -> bytes:
-        image = Image.open(io.BytesIO(content)).convert("RGB")
-        scale = size_px / min(image.size)
-        image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BOX)
-        if mode == "center_crop":
-            left, top = (image.width - size_px) // 2, (image.height - size_px) // 2
-            image = image.crop((left, top, left + size_px, top + size_px))
-        file = io.BytesIO()
-        options = {"quality": 95} if encode_format == "jpg" else {"compress_level": 1}
-        image.save(file, {"jpg": "JPEG"}.get(encode_format, encode_format), **options)
-        return file.getvalue()
-
-    return resize
-
-
-def img2dataset(mode: str, size_px: int, encode_format: str) -> Resize:
-    from img2dataset.resizer import Resizer
-
-    quality = 95 if encode_format == "jpg" else 1
-    resizer = Resizer(size_px, mode, False, encode_quality=quality, encode_format=encode_format)
-
-    def resize(content: bytes) -> bytes:
-        made, *_, error = resizer(io.BytesIO(content))
-        assert error is None, error
-        return made
-
-    return resize
+def qualities(jobs: list[Job], contenders: Contenders) -> dict[str, np.ndarray]:
+    """PSNR, SSIM and SSIM to Lanczos of every job."""
+    found, truths = {}, []
+    for name, resize in contenders.items():
+        made = [inputs.rgb(content) for content in resize(jobs, "png", 1).contents]
+        if not truths:
+            decoded = (inputs.rgb(job.content) for job in jobs)
+            truths = [
+                reference(job, whole, image.shape)
+                for job, whole, image in zip(jobs, decoded, made, strict=True)
+            ]
+        found[name] = _alike(made, truths)
+    written = [inputs.rgb(inputs.jpeg(truth, 95)) for truth, _ in truths]
+    return found | {"JPEG 95": _alike(written, truths)}
 
 
-def photos_of(folder: Path | None, shorter_px: int) -> list[bytes]:
-    """The JPEGs of a folder, or the tests' photos, enlarged to what cameras and the web have."""
-    if folder is not None:
-        return [path.read_bytes() for path in sorted(folder.glob("*.jp*g"))]
-    photos = []
-    for path in sorted(PHOTOS.glob("*.jpg")):
-        image = Image.open(path).convert("RGB")
-        scale = shorter_px / min(image.size)
-        sides = [round(side * scale) for side in image.size]
-        file = io.BytesIO()
-        image.resize(sides, Image.Resampling.LANCZOS).save(file, "JPEG", quality=88)
-        photos.append(file.getvalue())
-    return photos
+def _alike(made: list, truths: list) -> np.ndarray:
+    return np.array(
+        [
+            (
+                inputs.psnr_db(image, truth),
+                inputs.ssim(image, truth),
+                inputs.ssim(image, lanczos),
+            )
+            for image, (truth, lanczos) in zip(made, truths, strict=True)
+        ]
+    )
 
 
-def rgb(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+def show_qualities(what: str, jobs: list[Job], contenders: Contenders) -> None:
+    print(f"\n| {what} | PSNR, dB (worst) | SSIM (worst) | SSIM to Lanczos (worst) |")
+    print("| --- | --- | --- | --- |")
+    for name, values in qualities(jobs, contenders).items():
+        means, worst = values.mean(axis=0), values.min(axis=0)
+        cells = [f"{means[0]:.1f} ({worst[0]:.1f})"]
+        cells += [f"{mean:.4f} ({low:.4f})" for mean, low in zip(means[1:], worst[1:], strict=True)]
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
 
 
-def psnr_db(first: np.ndarray, second: np.ndarray) -> float:
-    error = np.mean((first.astype(float) - second.astype(float)) ** 2)
-    return float(10 * np.log10(255**2 / max(error, 1e-4)))
+def show_hard_cases(contenders: Contenders) -> None:
+    cases = inputs.hard_cases()
+    found = qualities([Job(content, "keep_ratio", 256) for content in cases.values()], contenders)
+    print("\n| PSNR, dB / SSIM / SSIM to Lanczos |", " | ".join(found), "|")
+    print("| --- |" + " --- |" * len(found))
+    for place, name in enumerate(cases):
+        rows = (values[place] for values in found.values())
+        print(f"| {name} |", " | ".join(f"{a:.1f} / {b:.3f} / {c:.3f}" for a, b, c in rows), "|")
 
 
-def ssim(first: np.ndarray, second: np.ndarray) -> float:
-    """Structural similarity of the brightness, with a Gaussian window of deviation 1.5."""
-    a, b = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float) for image in (first, second))
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(values, (11, 11), 1.5)
-
-    mean_a, mean_b = mean(a), mean(b)
-    var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
-    both = mean(a * b) - mean_a * mean_b
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    alike = (2 * mean_a * mean_b + c1) * (2 * both + c2)
-    return float((alike / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean())
+def show_speed(photos: list[bytes], contenders: Contenders, num_rounds: int) -> None:
+    print("\n| images/CPU-s |", " | ".join(contenders), "|\n| --- |" + " --- |" * len(contenders))
+    for mode, size_px in (("keep_ratio", 256), ("border", 256), ("keep_ratio", 512)):
+        jobs = [Job(photo, mode, size_px) for photo in photos]
+        rates = [
+            len(jobs) / resize(jobs, "jpg", num_rounds).cpu_s for resize in contenders.values()
+        ]
+        cells = (f"{rate:.0f} ({rates[0] / rate:.2f})" for rate in rates)
+        print(f"| {mode} {size_px} |", " | ".join(cells), "|", flush=True)
 
 
-def truth(content: bytes, size: tuple[int, int]) -> np.ndarray:
-    whole = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA)[..., ::-1]
-
-
-def compare(
-    photos: list[bytes], contenders: dict[str, Callable], size_px: int, rounds: int
-) -> None:
-    best: dict[str, float] = {}
-    for _ in range(rounds):
-        for name, make in contenders.items():
-            resize = make("keep_ratio", size_px, "jpg")
-            start = time.process_time()
-            for content in photos:
-                resize(content)
-            best[name] = min(best.get(name, 1e9), time.process_time() - start)
-    print(f"| short side {size_px} | images/CPU-s | ratio | PSNR, dB (worst) | SSIM (worst) |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, make in contenders.items():
-        resize = make("keep_ratio", size_px, "png")
-        pairs = []
-        for content in photos:
-            made = rgb(resize(content))
-            pairs.append((made, truth(content, made.shape[1::-1])))
-        decibels = [psnr_db(*pair) for pair in pairs]
-        alike = [ssim(*pair) for pair in pairs]
-        print(
-            f"| {name} | {len(photos) / best[name]:.0f} | {best['hpcpipe'] / best[name]:.2f} "
-            f"| {np.mean(decibels):.1f} ({min(decibels):.1f}) "
-            f"| {np.mean(alike):.4f} ({min(alike):.4f}) |"
-        )
-
-
-def in_threads(photos: list[bytes], size_px: int, num_threads: int) -> None:
-    resize = ours("keep_ratio", size_px, "jpg")
-    many = photos * 10
-    for count in (1, num_threads):
-        with ThreadPoolExecutor(count) as pool:
-            start = time.perf_counter()
-            list(pool.map(resize, many))
-            print(f"{count} threads: {len(many) / (time.perf_counter() - start):.0f} images/s")
+def at_limit(fraction: int) -> list[Job]:
+    """The tests' photos, to the largest size for which such a part is decoded."""
+    jobs = []
+    for content in inputs.originals():
+        shorter = -(-min(inputs.rgb(content).shape[:2]) // fraction)
+        # less one: sides are rounded
+        size_px = int(shorter / LARGER_BY_FRACTION[fraction]) - 1
+        jobs.append(Job(content, "keep_ratio", size_px))
+    return jobs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos", type=Path, help="folder of JPEGs")
-    parser.add_argument("--shorter", type=int, default=1_000, help="of the tests' photos, pixels")
-    parser.add_argument("--size", type=int, nargs="+", default=[256, 512], help="to what, pixels")
+    parser.add_argument("--img2dataset", type=Path, metavar="PYTHON", help="of its environment")
+    parser.add_argument("--photos", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="instead: ours in so many threads")
     args = parser.parse_args()
-    photos = photos_of(args.photos, args.shorter)
-    num_pixels = sum(rgb(content).size // 3 for content in photos)
-    print(
-        f"{len(photos)} photos, {num_pixels / len(photos) / 1e6:.2f} megapixels and "
-        f"{sum(map(len, photos)) / len(photos) / 1e3:.0f} kB each\n"
-    )
-    if args.threads:
-        in_threads(photos, args.size[0], args.threads)
-        return
-    contenders = {"hpcpipe": ours, "plain Pillow": pillow}
-    if importlib.util.find_spec("img2dataset"):
-        contenders["img2dataset"] = img2dataset
-    for size_px in args.size:
-        compare(photos, contenders, size_px, args.rounds)
-        print()
+    contenders: Contenders = {"hpcpipe": peers.ours, "plain Pillow": peers.pillow}
+    photos = inputs.web_photos(args.photos)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.img2dataset:
+            contenders["img2dataset"] = partial(peers.img2dataset, args.img2dataset, Path(folder))
+        print(f"{len(photos)} photos of {np.mean(list(map(len, photos))) / 1e3:.0f} kB each")
+        show_speed(photos, contenders, args.rounds)
+        for mode in ("keep_ratio", "border"):
+            jobs = [Job(photo, mode, 256) for photo in photos]
+            show_qualities(f"these photos, {mode} 256", jobs, contenders)
+        for fraction in sorted(LARGER_BY_FRACTION):
+            what = (
+                f"decoded at 1/{fraction}, {LARGER_BY_FRACTION[fraction]} times as large as wanted"
+            )
+            show_qualities(what, at_limit(fraction), contenders)
+        show_hard_cases(contenders)
 
 
 if __name__ == "__main__":

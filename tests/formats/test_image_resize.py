@@ -76,7 +76,7 @@ def test_shrinking_by_area_gives_the_means_of_areas(name, size):
 
 
 @pytest.mark.parametrize(
-    ("least", "part"), [(20, 8), (21, 4), (40, 4), (41, 2), (114, 2), (115, 1)]
+    ("least", "part"), [(16, 8), (17, 4), (50, 4), (51, 2), (114, 2), (115, 1)]
 )
 def test_jpegs_are_decoded_clearly_larger_than_wanted(least, part):
     content = saved(drawing(500, 400), "jpeg")

@@ -1,3 +1,12 @@
+"""Sizes: of every mode, of odd images, and what is left out for its size.
+
+``tests/data/img2dataset_sizes.csv`` was written once, by the resizer of img2dataset 1.47.
+"""
+
+import csv
+from itertools import groupby
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +50,31 @@ def test_modes_give_the_sizes_that_img2dataset_gives(mode, only_if_bigger, befor
         made = resize(saved(drawing(*before), kind), **changes)
         assert (made.width, made.height) == after == opened(made.content).size
         assert (made.original_width, made.original_height) == before
+
+
+def rows_of_img2dataset() -> list[dict[str, str]]:
+    path = Path(__file__).parents[1] / "data" / "img2dataset_sizes.csv"
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_sizes_are_those_of_img2dataset():
+    rows = rows_of_img2dataset()
+    columns = ("resize_mode", "resize_only_if_bigger", "image_size")
+    for (mode, only_if_bigger, image_size), some in groupby(
+        rows, lambda row: tuple(map(row.get, columns))
+    ):
+        asked = options(
+            resize_mode=mode,
+            resize_only_if_bigger=only_if_bigger == "true",
+            image_size=int(image_size),
+            # the format without a limit that images of one pixel would reach
+            encode_format="png",
+        )
+        for row in some:
+            plan = plan_sizes(Size(int(row["width"]), int(row["height"])), asked)
+            assert plan.final == (int(row["made_width"]), int(row["made_height"])), row
+    assert len(rows) == 612
 
 
 @pytest.mark.parametrize("encode_format", ["jpg", "png", "webp"])
