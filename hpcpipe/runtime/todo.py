@@ -32,15 +32,18 @@ class Todo:
         self._max_failed_fraction = options.max_failed_fraction
 
     def blocks(self) -> list[str]:
-        """Pending blocks, larger ones first, beginning at this worker's own stripe.
+        """Pending blocks in the order in which this worker goes over them.
 
         Returns:
-            Names of the blocks.
+            Names of the blocks: larger ones first, beginning at this worker's own stripe; where
+            none is known to be larger, in the plan's order, beginning at this worker's own part.
 
         Raises:
             Nothing.
         """
         sizes = self._state.plan.block_sizes(self._state.pending(self._limit))
+        if len(set(sizes.values())) <= 1:
+            return part([str(block) for block in sizes], self._index, self._num_workers)
         largest_first = sorted(sizes, key=lambda block: (-sizes[block], block))
         return stripe([str(block) for block in largest_first], self._index, self._num_workers)
 
@@ -83,3 +86,23 @@ def stripe(blocks: list[str], index: int, num_workers: int) -> list[str]:
         for first in range(num_workers)
         for b in blocks[(index + first) % num_workers :: num_workers]
     ]
+
+
+def part(blocks: list[str], index: int, num_workers: int) -> list[str]:
+    """Order blocks for one worker: its own part first, then what follows it, round to its begin.
+
+    Neighbours stay together, so that a worker that reads shards from one file can read on.
+
+    Args:
+        blocks: all blocks, in the order they are wanted.
+        index: the worker's index among all workers.
+        num_workers: number of workers.
+
+    Returns:
+        The same blocks; workers of different index begin at different ones, as far as there are.
+
+    Raises:
+        Nothing.
+    """
+    first = len(blocks) * (index % num_workers) // num_workers
+    return blocks[first:] + blocks[:first]
