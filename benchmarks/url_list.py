@@ -115,7 +115,7 @@ def ranges_of(location: str, artifacts: str) -> Iterator[UrlRange]:
     columns = COLUMNS
     if ".txt" in location:
         columns = UrlColumns(url="URL", caption=None, additional=())
-    return plan_ranges(inputs, columns, ROWS_PER_RANGE, Path(artifacts).joinpath)
+    return plan_ranges(inputs, columns, ROWS_PER_RANGE, Path(artifacts).joinpath, lambda _: None)
 
 
 def plan(location: str, artifacts: str) -> dict[str, float]:

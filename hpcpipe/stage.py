@@ -134,6 +134,31 @@ class PlanContext(Protocol):
     def artifact(self, name: str) -> Path:
         """Path of a file for plan to write. Raises ConfigError for a name that is no file name."""
 
+    def planned(self) -> Iterator[Shard]:
+        """The shards the run has already, in order; none when it is made.
+
+        With ``extend=true``, what plan gives is compared with these by id: equal ones stay as they
+        are, others are done again. A stage that numbers its shards looks here which numbers are
+        taken. Raises nothing.
+        """
+
+    def planned_artifact(self, name: str) -> Path | None:
+        """Path of a file that an earlier plan of the run wrote, to be read; None for no such file.
+
+        It stays as it is, whatever a later plan writes under that name. Raises ConfigError for a
+        name that is no file name.
+        """
+
+
+class RetryContext(PlanContext, Protocol):
+    """What `Stage.plan_retries` is handed: a plan context that sees what was made."""
+
+    def results(self) -> Iterator[ShardResult]:
+        """The results of finished shards, in no particular order. Raises OSError."""
+
+    def open_path(self, output: OutputFile) -> str:
+        """Absolute path or URL of a finished output. Raises nothing."""
+
 
 class WorkerContext(Protocol):
     """What `Stage.setup` is handed, once per worker."""
@@ -267,6 +292,25 @@ class Stage(ABC):
         Raises:
             PlanError: there is nothing to do, or the inputs are at fault.
         """
+
+    def plan_retries(self, ctx: RetryContext) -> Iterable[Shard]:
+        """List shards that try again what failed inside finished ones (``retry_failed=true``).
+
+        For stages whose shards are done even where single samples failed. Finished shards stay as
+        they are, so ids and outputs must be new ones; what is tried again must be told from
+        `RetryContext.planned` the next time.
+
+        Args:
+            ctx: the framework's help.
+
+        Returns:
+            The new shards; none where nothing is worth another try. A stage that has no such
+            method is refused ``retry_failed=true``.
+
+        Raises:
+            PlanError: what is needed for it is gone.
+        """
+        return ()
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """Name the files a shard will write, where that is known before it is done.

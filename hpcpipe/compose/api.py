@@ -14,7 +14,7 @@ from hpcpipe.compose.hydra_call import compose_one
 from hpcpipe.config import Config, from_omegaconf
 from hpcpipe.errors import ConfigError
 
-COMMON_KEYS = ("run_name", "run_dir", "limit", "extend", "adopt", "wait")
+COMMON_KEYS = ("run_name", "run_dir", "limit", "extend", "retry_failed", "adopt", "wait")
 """Keys of every run that may stand beside the stage's options in a call."""
 
 
@@ -45,9 +45,9 @@ def run(
         launcher: how to start workers; None works in this process.
         overrides: further ``KEY=VALUE`` settings as on the command line, e.g. ``run.lease_s=60``.
         options: the stage's options as Python values, and what every run has: ``run_name``,
-            ``run_dir``, ``limit``, ``extend``, ``adopt`` and ``wait``. A name that the stage
-            has too means the stage's. Of an option that has options of its own, those that a
-            mapping gives are set. Nothing needs quoting here.
+            ``run_dir``, ``limit``, ``extend``, ``retry_failed``, ``adopt`` and ``wait``. A name
+            that the stage has too means the stage's. Of an option that has options of its own,
+            those that a mapping gives are set. Nothing needs quoting here.
 
     Returns:
         The run directory and the exit code; failed shards raise nothing.

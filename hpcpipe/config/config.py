@@ -56,6 +56,7 @@ class Config:
         core_fingerprint: the same without the output folder.
         limit: work on the first so many shards only.
         extend: take in inputs that are new since the plan was made.
+        retry_failed: try again, in new shards, what failed inside finished ones.
         adopt: take over an output folder whose run is gone.
         wait: follow a submitted run to its end.
         run: how shards are run.
@@ -78,6 +79,7 @@ class Config:
     core_fingerprint: str
     limit: int | None
     extend: bool
+    retry_failed: bool
     adopt: bool
     wait: bool
     run: RunOptions
@@ -183,6 +185,7 @@ def _make(cfg: "DictConfig", stage_name: str, loaded_from: str | None) -> Config
         core_fingerprint=identity.core_fingerprint,
         limit=top.limit,
         extend=top.extend,
+        retry_failed=top.retry_failed,
         adopt=top.adopt,
         wait=top.wait,
         run=top.run,

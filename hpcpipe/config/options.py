@@ -136,6 +136,7 @@ class TopLevel:
     run_dir: Location | None
     limit: Positive | None
     extend: bool
+    retry_failed: bool
     adopt: bool
     wait: bool
     run: RunOptions
@@ -144,6 +145,10 @@ class TopLevel:
 
     def __post_init__(self) -> None:
         _check_local("run_dir", self.run_dir, f"{_SHARED}: give a folder there")
+        if self.extend and self.retry_failed:
+            raise ConfigError(
+                "extend=true and retry_failed=true: give one of them, and the other later"
+            )
 
 
 def _check_local(key: str, place: str | None, instead: str) -> None:

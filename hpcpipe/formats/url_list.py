@@ -16,7 +16,7 @@ from hpcpipe.errors import PlanError
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.url_list_columns import UrlColumns
 from hpcpipe.formats.url_list_convert import convert_list
-from hpcpipe.formats.url_list_parquet import count_rows
+from hpcpipe.formats.url_list_parquet import count_rows, num_rows_of
 from hpcpipe.stage import Input
 
 FORMATS = ("txt", "csv", "tsv", "json", "jsonl", "parquet")
@@ -51,7 +51,7 @@ class UrlRange(msgspec.Struct, frozen=True):
     @property
     def meta(self) -> dict[str, Any]:
         """What a worker has to know beside inputs and number of rows. Raises nothing."""
-        place = {"artifact": self.artifact} if self.artifact else {}
+        place = {"artifact": self.artifact, "list": self.file.path} if self.artifact else {}
         return {"first_row": self.first_row, **place}
 
 
@@ -60,17 +60,20 @@ def plan_ranges(
     columns: UrlColumns,
     rows_per_range: int,
     artifact: Callable[[str], Path],
+    planned_artifact: Callable[[str], Path | None],
 ) -> Iterator[UrlRange]:
     """Cut lists into ranges.
 
     Of parquet only the footers are read. Lists in text are converted to parquet, row groups of
-    which hold whole ranges; the artifact's name depends on the list's path, size and version.
+    which hold whole ranges; the artifact's name depends on the list's path, size and version, so
+    that one that was converted before is known.
 
     Args:
         inputs: the lists, all of one format (told by the ending), compressed or not.
         columns: the columns wanted.
         rows_per_range: rows of every range but the last of a file.
         artifact: gives the path of an artifact of the plan.
+        planned_artifact: gives that of one that an earlier plan wrote; None for no such artifact.
 
     Yields:
         The ranges, in the order of files and rows; files without rows have none.
@@ -81,7 +84,7 @@ def plan_ranges(
         OSError: reading or writing failed.
     """
     is_empty = True
-    for file, name, num_rows in _sized(inputs, columns, rows_per_range, artifact):
+    for file, name, num_rows in _sized(inputs, columns, rows_per_range, artifact, planned_artifact):
         for first in range(0, num_rows, rows_per_range):
             is_empty = False
             yield UrlRange(file, name, first, min(rows_per_range, num_rows - first))
@@ -95,6 +98,7 @@ def _sized(
     columns: UrlColumns,
     rows_per_range: int,
     artifact: Callable[[str], Path],
+    planned_artifact: Callable[[str], Path | None],
 ) -> Iterator[tuple[Input, str | None, int]]:
     list_format = _common_format(inputs)
     if list_format == "parquet":
@@ -103,6 +107,10 @@ def _sized(
         return
     for file in inputs:
         name = f"urls-{xxhash.xxh3_64_hexdigest(msgspec.json.encode(file))}.parquet"
+        known = planned_artifact(name)
+        if known is not None:
+            yield file, name, num_rows_of(known)
+            continue
         yield file, name, convert_list(file, list_format, columns, rows_per_range, artifact(name))
 
 

@@ -1,5 +1,6 @@
 """Writing a list of URLs that is text as parquet, so that workers can begin at any range."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,40 +35,86 @@ def convert_list(
         OSError: reading or writing failed.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     if not file.size_bytes:
         return 0
     schema = pa.schema([(name, pa.string()) for name in columns.source_names])
-    batches = read_text_list(file.path, list_format, columns)
-    num_rows = 0
-    try:
+    with ListWriter(dest, schema, rows_per_range) as writer:
+        for batch in read_text_list(file.path, list_format, columns):
+            writer.write(batch)
+    if not writer.num_rows:
+        dest.unlink()
+    return writer.num_rows
+
+
+class ListWriter:
+    """Writes rows as a parquet list, row groups of which end where ranges do; a context manager.
+
+    Attributes:
+        num_rows: rows so far.
+    """
+
+    def __init__(self, dest: Path, schema: Any, rows_per_range: int) -> None:
+        """Start the file.
+
+        Args:
+            dest: where it goes.
+            schema: ``pyarrow.Schema`` of the rows.
+            rows_per_range: a row group begins where every so many rows, or a multiple, end.
+
+        Raises:
+            OSError: it cannot be created.
+        """
+        import pyarrow.parquet as pq
+
+        self.num_rows = 0
+        self._dest = dest
+        self._schema = schema
+        self._span = rows_per_range * max(1, MIN_GROUP_ROWS // rows_per_range)
+        self._left = self._span
+        self._held = schema.empty_table()
         # URLs hardly repeat, and nobody asks for their extremes.
         options = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
-        with pq.ParquetWriter(str(dest), schema, **options) as writer:
-            for group in _groups(batches, schema, rows_per_range):
-                writer.write_table(group, row_group_size=len(group))
-                num_rows += len(group)
-    except OSError as error:
-        naming(error, dest)
-        raise
-    if not num_rows:
-        dest.unlink()
-    return num_rows
+        with self._named():
+            self._writer = pq.ParquetWriter(str(dest), schema, **options)
 
+    def write(self, batch: Any) -> None:
+        """Add rows.
 
-def _groups(batches: Iterator[Any], schema: Any, rows_per_range: int) -> Iterator[Any]:
-    """Tables of the size of row groups, which end where ranges do whenever they can."""
-    import pyarrow as pa
+        Args:
+            batch: a ``pyarrow.RecordBatch`` of the schema.
 
-    span = rows_per_range * max(1, MIN_GROUP_ROWS // rows_per_range)
-    left = span
-    held = schema.empty_table()
-    for batch in batches:
-        held = pa.concat_tables([held, pa.Table.from_batches([batch], schema)])
-        while len(held) >= (size := min(left, MAX_GROUP_ROWS)):
-            yield held.slice(0, size)
-            held = held.slice(size)
-            left = left - size or span
-    if len(held):
-        yield held
+        Raises:
+            OSError: writing failed.
+        """
+        import pyarrow as pa
+
+        self._held = pa.concat_tables([self._held, pa.Table.from_batches([batch], self._schema)])
+        self.num_rows += len(batch)
+        while len(self._held) >= (size := min(self._left, MAX_GROUP_ROWS)):
+            self._flush(size)
+            self._left = self._left - size or self._span
+
+    def _flush(self, num_rows: int) -> None:
+        with self._named():
+            self._writer.write_table(self._held.slice(0, num_rows), row_group_size=num_rows)
+        self._held = self._held.slice(num_rows)
+
+    def __enter__(self) -> "ListWriter":
+        return self
+
+    def __exit__(self, kind: object, *exc: object) -> None:
+        try:
+            if kind is None and len(self._held):
+                self._flush(len(self._held))
+        finally:
+            with self._named():
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            naming(error, self._dest)
+            raise

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from hpcpipe.errors import BadInputError, PlanError, ShardError, is_environment_error
@@ -43,6 +44,28 @@ def count_rows(inputs: Sequence[Input], columns: UrlColumns) -> Iterator[int]:
         for start in range(0, len(inputs), _WINDOW):
             window = inputs[start : start + _WINDOW]
             yield from pool.map(_count, window, [columns] * len(window))
+
+
+def num_rows_of(path: Path) -> int:
+    """Read the number of rows of a converted list.
+
+    Args:
+        path: the parquet file.
+
+    Returns:
+        The number.
+
+    Raises:
+        PlanError: it is damaged.
+        OSError: reading failed.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        with parquet_errors(str(path)):
+            return int(pq.read_metadata(path).num_rows)
+    except ShardError as error:
+        raise PlanError(f"{error}. Remove it, and it is made again") from error
 
 
 def _count(item: Input, columns: UrlColumns) -> int:

@@ -16,14 +16,16 @@ from hpcpipe.launch.place import check_place
 from hpcpipe.manifest.marker import Marker, read_marker, write_marker
 from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, is_run_dir
-from hpcpipe.runtime.changes import extend_plan
+from hpcpipe.runtime.changes import extend_plan, retry_failures
 from hpcpipe.runtime.outputs import OutputFolder
-from hpcpipe.runtime.planning import check_output_names, planned
+from hpcpipe.runtime.planning import PlanContext, check_output_names, planned
 from hpcpipe.runtime.results import check_outputs, collect_results, open_state
 from hpcpipe.runtime.sources import NO_SOURCES, changed_sources, read_sources, write_sources
 from hpcpipe.stage import Shard, Stage
 
 logger = logging.getLogger(__name__)
+
+_NO_FAILURES = "resumed, nothing failed that another try may mend"
 
 
 def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[RunDir, str]:
@@ -35,7 +37,7 @@ def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[Ru
 
     Returns:
         The run directory, and what was done in words for the user: ``new``, ``resumed`` or
-        ``extended by ...``.
+        ``extended by ...``, or ``resumed, ...``.
 
     Raises:
         RunMismatchError: the run directory or the output folder belongs to something else, or
@@ -44,6 +46,11 @@ def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[Ru
         ConfigError: the run directory or output folder cannot be written.
     """
     path, is_free, adopt = check_place(config)
+    if is_free and config.retry_failed:
+        raise RunMismatchError(
+            f"retry_failed=true: {path} is no run yet, so nothing of it has failed. Give the "
+            "options that the run was made with, or leave retry_failed out to make a new one"
+        )
     if is_free:
         return _make(config, path, sources, adopt=adopt), "new"
     run, how = RunDir(path), "resumed"
@@ -54,6 +61,9 @@ def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[Ru
         how = f"extended by {plural(num_new, 'new shard')}, {num_changed:,} changed"
     elif changed:
         raise _outdated(run, config, changed)
+    elif config.retry_failed:
+        num_new = retry_failures(run, config)
+        how = f"resumed, {plural(num_new, 'new shard')} of failures" if num_new else _NO_FAILURES
     if sources and read_sources(run) != sources:
         write_sources(run.path, sources)
     return run, how
@@ -123,7 +133,7 @@ def _cannot_be_made(path: Path, error: OSError, *, is_full: bool) -> ConfigError
 
 
 def _shards(config: Config, new: NewRunDir) -> Iterator[Shard]:
-    shards = planned(config, new.path / "artifacts")
+    shards = planned(config, PlanContext(new.path / "artifacts", config.stage_options))
     return check_output_names(config, shards, config.output, {})
 
 

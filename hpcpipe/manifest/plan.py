@@ -187,6 +187,11 @@ class Plan:
         self._files[index] = len(self._open) - 1
         return True
 
+    @property
+    def num_files(self) -> int:
+        """Number of plan files that were read."""
+        return len(self._open)
+
     def __len__(self) -> int:
         """Number of shards."""
         return len(self.ids)

@@ -19,7 +19,8 @@ What may come in between:
     health, devices, access     a bad node, its GPUs, the folders' rights
 
 A run as a whole:
-    planning, upstream, changes     listing shards; runs that feed runs; shards to be done again
+    planning, replanning, changes   listing shards; for a run that exists; shards to be done again
+    upstream                        runs that feed runs
     gate, sources                   steps of pipelines: may one be planned, does its plan still hold
     find, results, history          finding a run, what it made, what happened to a shard
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows

@@ -1,6 +1,5 @@
-"""Changing a run that exists: new inputs, changed inputs, shards to be done again."""
+"""Changing a run that exists: new or changed inputs, failures to be tried again, resets."""
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,15 +7,22 @@ from pathlib import Path
 import msgspec
 
 from hpcpipe.config import Config
-from hpcpipe.errors import BadInputError, ConfigError, RunMismatchError
+from hpcpipe.errors import BadInputError, ConfigError, PlanError, RunMismatchError
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.manifest.claims import last_attempts
 from hpcpipe.manifest.files import nonce, publish_file
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader, JournalWriter
-from hpcpipe.manifest.plan import Plan, plan_files, write_plan
+from hpcpipe.manifest.plan import Plan, write_plan
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.planning import check_output_names, planned
+from hpcpipe.runtime.outputs import OutputFolder
+from hpcpipe.runtime.planning import check_output_names, of_stage, planned
+from hpcpipe.runtime.replanning import (
+    ReplanContext,
+    RetryContext,
+    keep_artifacts,
+    new_artifacts,
+)
 from hpcpipe.runtime.results import open_state
 from hpcpipe.stage import Shard, Stage
 
@@ -44,19 +50,67 @@ def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
             "(another run_name and output)"
         )
     state, _ = open_state(run, config)
-    with tempfile.TemporaryDirectory(prefix="hpcpipe-plan-") as unused_artifacts:
-        news = _news(state.plan, planned(config, Path(unused_artifacts)))
-        known = _planned_names(config.stage, state.plan)
-        shards = list(check_output_names(config, news, run.info.output, known))
-    if not shards:
-        return 0, 0
-    changed = [shard.id for shard in shards if state.plan.index(shard.id) is not None]
+    with new_artifacts(run) as artifacts:
+        ctx = ReplanContext(artifacts, config.stage_options, run, state.plan)
+        news = _news(state.plan, planned(config, ctx))
+        shards = _checked(run, config, state.plan, news)
+        changed = [shard.id for shard in shards if state.plan.index(shard.id) is not None]
+        if shards:
+            _take_in(run, state, shards, changed, artifacts)
+    return len(shards) - len(changed), len(changed)
+
+
+def retry_failures(run: RunDir, config: Config) -> int:
+    """Plan new shards for what failed inside finished ones, which stay as they are.
+
+    Args:
+        run: the run.
+        config: its config.
+
+    Returns:
+        Number of new shards; 0 where nothing is worth another try.
+
+    Raises:
+        ConfigError: the stage has nothing of this kind.
+        PlanError: the shards cannot be planned, or have ids that the run has already.
+        RunMismatchError: somebody else extended the run at the same time, or an output of a new
+            shard exists already.
+        OSError: the run directory cannot be written.
+    """
+    if type(config.stage).plan_retries is Stage.plan_retries:
+        raise ConfigError(
+            f"retry_failed=true: stage {config.stage_name} leaves nothing failed in finished "
+            f"shards. Those that failed are tried again after: python -m hpcpipe retry {run.path}"
+        )
+    state, _ = open_state(run, config)
+    with new_artifacts(run) as artifacts:
+        folder = OutputFolder(run.info.output, config.run.checksum)
+        ctx = RetryContext(artifacts, config.stage_options, run, state, folder)
+        retries = of_stage(config, lambda: config.stage.plan_retries(ctx))
+        shards = _checked(run, config, state.plan, retries)
+        known = next((shard.id for shard in shards if state.plan.index(shard.id) is not None), None)
+        if known is not None:
+            raise PlanError(f"the stage's plan_retries() gave shard {known}, which the run has")
+        if shards:
+            _take_in(run, state, shards, [], artifacts)
+    return len(shards)
+
+
+def _checked(run: RunDir, config: Config, plan: Plan, shards: Iterator[Shard]) -> list[Shard]:
+    known = _planned_names(config.stage, plan)
+    return list(check_output_names(config, shards, run.info.output, known))
+
+
+def _take_in(
+    run: RunDir, state: RunState, shards: list[Shard], changed: list[str], artifacts: Path
+) -> None:
+    """Add shards to the plan; those that changed are to be done again."""
+    keep_artifacts(run, artifacts)  # first, since workers read them as soon as there is the plan
     # Before, lest a kill between the two leave results of the old inputs; and after, since
     # workers that had not seen the new plan may have worked by the old one meanwhile.
     reset_shards(run, state, changed)
-    _add_plan(run, shards)
+    _add_plan(run, state.plan, shards)
     reset_shards(run, state, changed)
-    return len(shards) - len(changed), len(changed)
 
 
 def _news(plan: Plan, shards: Iterator[Shard]) -> Iterator[Shard]:
@@ -91,7 +145,7 @@ def retake_inputs(run: RunDir, state: RunState, shard_ids: Iterable[str]) -> int
     pairs = zip(shards, map(_as_it_is_now, shards), strict=True)
     changed = [now for before, now in pairs if now != before]
     if changed:
-        _add_plan(run, changed)
+        _add_plan(run, state.plan, changed)
     return len(changed)
 
 
@@ -106,8 +160,9 @@ def _as_it_is_now(shard: Shard) -> Shard:
     return msgspec.structs.replace(shard, inputs=inputs, num_bytes=num_bytes)
 
 
-def _add_plan(run: RunDir, shards: list[Shard]) -> None:
-    final = run.path / f"plan-{len(plan_files(run.path)) + 1:04d}.jsonl"
+def _add_plan(run: RunDir, plan: Plan, shards: list[Shard]) -> None:
+    """Add a plan file behind those that `plan` was read from."""
+    final = run.path / f"plan-{plan.num_files + 1:04d}.jsonl"
     temp = run.path / f".{final.name}.{nonce()}"
     try:
         write_plan(temp, shards)

@@ -1,10 +1,13 @@
-"""Making the plan of a run: listing inputs, checking output names, extending."""
+"""Making the plan of a run: listing inputs, checking output names.
+
+Planning again for a run that exists is in ``replanning`` and ``changes``.
+"""
 
 import inspect
 import itertools
 import os
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,15 @@ class PlanContext:
         """Path of a file that plan writes and workers read. Raises ConfigError."""
         return artifact_path(self._artifacts, name)
 
+    def planned(self) -> Iterator[Shard]:
+        """The shards the run has already: none, it is being made. Raises nothing."""
+        return iter(())
+
+    def planned_artifact(self, name: str) -> Path | None:
+        """Path of a file that an earlier plan wrote: there was none. Raises ConfigError."""
+        self.artifact(name)
+        return None
+
     def list_inputs(self, location: str | list[str], suffixes: tuple[str, ...] = ()) -> list[Input]:
         """List input files in a fixed order; see `hpcpipe.stage.PlanContext`.
 
@@ -53,12 +65,12 @@ class PlanContext:
         return only_recorded(inputs, location, suffixes)
 
 
-def planned(config: Config, artifacts: Path) -> Iterator[Shard]:
+def planned(config: Config, ctx: PlanContext) -> Iterator[Shard]:
     """Ask the stage for its shards.
 
     Args:
         config: the run's config.
-        artifacts: folder for the files the plan writes.
+        ctx: what the stage is handed.
 
     Yields:
         The shards.
@@ -67,20 +79,33 @@ def planned(config: Config, artifacts: Path) -> Iterator[Shard]:
         PlanError: there is none, or the inputs are at fault.
         ConfigError: options and inputs do not fit.
     """
-    shards = _of_stage(config, artifacts)
+    shards = of_stage(config, lambda: config.stage.plan(ctx))
     first = next(shards, None)
     if first is None:
         raise PlanError(f"stage {config.stage_name} found nothing to do in {config.stage.input}")
-    for shard in itertools.chain((first,), shards):
-        if any("@" in item.path and has_password(item.path) for item in shard.inputs):
-            raise PlanError(f"shard {shard.id}: {ADVICE}")
-        yield shard
+    yield from itertools.chain((first,), shards)
 
 
-def _of_stage(config: Config, artifacts: Path) -> Iterator[Shard]:
-    """The stage's shards; what its own code raises is told with the line of it that did."""
+def of_stage(config: Config, plan: Callable[[], Iterable[Shard]]) -> Iterator[Shard]:
+    """Take shards from the stage; what its own code raises is told with the line of it that did.
+
+    Args:
+        config: the run's config.
+        plan: has the stage list them.
+
+    Yields:
+        The shards.
+
+    Raises:
+        PlanError: the stage fails, or a shard's input is a URL with a password.
+        HpcPipeError: whatever the stage raises of these.
+        OSError: the same.
+    """
     try:
-        yield from config.stage.plan(PlanContext(artifacts, config.stage_options))
+        for shard in plan():
+            if any("@" in item.path and has_password(item.path) for item in shard.inputs):
+                raise PlanError(f"shard {shard.id}: {ADVICE}")
+            yield shard
     except (HpcPipeError, OSError):
         raise
     except Exception as error:

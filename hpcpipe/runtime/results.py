@@ -117,12 +117,26 @@ def collect_results(run: RunDir, state: RunState) -> dict[str, ShardResult]:
     Raises:
         OSError: a journal cannot be read.
     """
-    results = {}
+    return {result.shard_id: result for result in iter_results(run, state)}
+
+
+def iter_results(run: RunDir, state: RunState) -> Iterator[ShardResult]:
+    """Read the results that count, one after the other, in the order of the journals.
+
+    Args:
+        run: the run directory.
+        state: its state; only what is done by it is given.
+
+    Yields:
+        The results, that of `FINALIZE` among them where it is done.
+
+    Raises:
+        OSError: a journal cannot be read.
+    """
     for _, events in JournalReader(run.journal, Event).batches():
         for event in events:
             if event.event == "done" and counts(state, event):
-                results[event.shard] = ShardResult(event.shard, event.outputs, event.stats)
-    return results
+                yield ShardResult(event.shard, event.outputs, event.stats)
 
 
 def counts(state: RunState, event: Event) -> bool:

@@ -15,17 +15,19 @@ from hpcpipe.formats.digests import DigestKind
 from hpcpipe.formats.download_rows import OutputFormat, ShardFormat
 from hpcpipe.formats.image_options import ImageOptions
 from hpcpipe.formats.shard_names import ShardNames
-from hpcpipe.formats.url_list import LIST_SUFFIXES, plan_ranges
 from hpcpipe.formats.url_list_columns import UrlColumns
 from hpcpipe.stage import (
     TUNING,
     PlanContext,
+    RetryContext,
     Shard,
     ShardContext,
     Stage,
     TuningInt,
     WorkerContext,
 )
+from hpcpipe.stages._download_plan import plan_lists
+from hpcpipe.stages._download_retry import plan_retries
 from hpcpipe.stages._download_shard import Tools, download
 
 _ENDINGS = {"webdataset": ".tar", "tfrecord": ".tfrecord"}
@@ -129,17 +131,29 @@ class Download(Stage):
         Args:
             ctx: the framework's help.
 
-        Yields:
-            One shard a range; inputs are not its whole list's bytes, which it does not read.
+        Returns:
+            One shard a range; it keeps the number that it was planned with before.
 
         Raises:
             PlanError: a list cannot be read, is malformed or lacks a column.
         """
-        inputs = ctx.list_inputs(self.input, LIST_SUFFIXES)
-        ranges = plan_ranges(inputs, self.columns, self.shard_samples, ctx.artifact)
-        for number, part in enumerate(ranges):
-            meta = {"number": number, **part.meta}
-            yield Shard(self.names.shard(number), part.inputs, part.num_rows, None, meta)
+        return plan_lists(self, ctx)
+
+    def plan_retries(self, ctx: RetryContext) -> Iterable[Shard]:
+        """List shards of the rows that failed in finished ones and may pass.
+
+        Args:
+            ctx: the framework's help.
+
+        Returns:
+            The shards; none where no row is worth another try.
+
+        Raises:
+            PlanError: a table or a list is gone, changed or damaged.
+            OutageError: a remote store is down.
+            OSError: reading or writing failed.
+        """
+        return plan_retries(self, ctx)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """Name a shard's files, loose samples aside. Raises nothing."""

@@ -240,6 +240,9 @@ def test_python_takes_common_keys_beside_the_stages_options(project, launcher):
     config = compose_run("lines", input="x", adopt=True, wait=True, **common)
     assert (config.run_name, config.run_dir, config.limit) == ("me", f"{project}/there", 1)
     assert (config.extend, config.adopt, config.wait) == (True, True, True)
+    assert compose_run("lines", input="x", retry_failed=True).retry_failed
+    with pytest.raises(ConfigError, match="extend=true and retry_failed=true: give one of them"):
+        compose_run("lines", input="x", extend=True, retry_failed=True)
     with pytest.raises(ConfigError, match="limit: must be >= 1, got 0"):
         compose_run("lines", input="x", limit=0)
 

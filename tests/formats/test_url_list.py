@@ -73,9 +73,13 @@ def zstd(data):
 PACKERS = {"": bytes, ".gz": gzip.compress, ".zst": zstd}
 
 
+def no_artifact(name):
+    """An earlier plan wrote nothing."""
+
+
 def planned(location, artifacts, rows_per_range=10, columns=COLUMNS):
     inputs = list_location(location, LIST_SUFFIXES)
-    return list(plan_ranges(inputs, columns, rows_per_range, artifacts.joinpath))
+    return list(plan_ranges(inputs, columns, rows_per_range, artifacts.joinpath, no_artifact))
 
 
 def read(reader, part: UrlRange, artifacts):
@@ -262,7 +266,7 @@ def test_ranges_in_order_read_every_wanted_page_once_and_no_other(large, kind, m
     if kind == "url":
         path = "memory://urls/large.parquet"
         fsspec.filesystem("memory").pipe("/urls/large.parquet", Path(large.path).read_bytes())
-    ranges = list(plan_ranges(list_location(path), ONLY_URL, 10_000, Path))
+    ranges = list(plan_ranges(list_location(path), ONLY_URL, 10_000, Path, no_artifact))
     with UrlReader(ONLY_URL) as reader:
         found = [row[0] for part in ranges for row in read(reader, part, Path())]
         assert found == large.urls
@@ -274,7 +278,7 @@ def test_ranges_in_order_read_every_wanted_page_once_and_no_other(large, kind, m
 
 def test_a_range_is_reached_without_reading_the_row_groups_before_it(large, monkeypatch):
     monkeypatch.setattr(url_list_cursor, "BATCH_ROWS", 4096)
-    *_, part = plan_ranges(list_location(large.path), ONLY_URL, 60_000, Path)
+    *_, part = plan_ranges(list_location(large.path), ONLY_URL, 60_000, Path, no_artifact)
     with UrlReader(ONLY_URL) as reader:
         assert [row[0] for row in read(reader, part, Path())] == large.urls[60_000:]
         assert reader.num_read < large.column_bytes + 200_000
@@ -284,7 +288,7 @@ def test_the_plan_reads_the_footers_of_parquet_only(large):
     with open(large.path, "r+b") as file:
         file.seek(4)
         file.write(b"\xff" * 15_000_000)
-    ranges = list(plan_ranges(list_location(large.path), ONLY_URL, 100_000, Path))
+    ranges = list(plan_ranges(list_location(large.path), ONLY_URL, 100_000, Path, no_artifact))
     assert [part.num_rows for part in ranges] == [100_000, 20_000]
     with (
         UrlReader(ONLY_URL) as reader,
@@ -394,7 +398,7 @@ def test_a_list_that_vanished_is_told(tmp_path):
     gone = [Input(str(tmp_path / name), 9) for name in ("a.parquet", "b.txt")]
     for file in gone:
         with pytest.raises(PlanError, match=r"the list cannot be read: .* does not exist"):
-            list(plan_ranges([file], ONLY_URL, 10, tmp_path.joinpath))
+            list(plan_ranges([file], ONLY_URL, 10, tmp_path.joinpath, no_artifact))
 
 
 def test_one_column_cannot_be_asked_for_twice():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hpcpipe.errors import PlanError, RunMismatchError
+from hpcpipe.errors import ConfigError, PlanError, RunMismatchError
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
@@ -71,6 +71,22 @@ def test_equal_output_names_are_refused_in_the_default_folder_and_when_extending
     write_inputs(tmp_path, b="two")
     with pytest.raises(PlanError, match=r"shards a and b would both write same\.out"):
         prepare(toy_config(tmp_path, extend=True))
+
+
+def test_a_stage_whose_shards_fail_as_a_whole_has_nothing_inside_them_to_retry(tmp_path):
+    write_inputs(tmp_path, a="one")
+    run_here(toy_config(tmp_path))
+    with pytest.raises(ConfigError, match=r"nothing failed in finished shards\. .* hpcpipe retry"):
+        run_here(toy_config(tmp_path, retry_failed=True))
+
+
+def test_shards_of_failures_never_stand_for_others(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    run_dir = run_here(toy_config(tmp_path)).run_dir
+    monkeypatch.setattr("tests.toys.toy.Toy.plan_retries", lambda self, ctx: ctx.planned())
+    with pytest.raises(PlanError, match=r"gave shard a, which the run has"):
+        run_here(toy_config(tmp_path, retry_failed=True))
+    assert len(list(run_dir.glob("plan*.jsonl"))) == 1
 
 
 def test_finalize_that_is_claimed_while_shards_are_reset_does_not_count(tmp_path, monkeypatch):
