@@ -34,7 +34,7 @@ class RunResult:
 def run(
     stage: str,
     *,
-    launcher: Literal["slurm", "local", "script"] | None = None,
+    launcher: Literal["slurm", "local", "script", "spark"] | None = None,
     overrides: Sequence[str] = (),
     **options: Any,
 ) -> RunResult:

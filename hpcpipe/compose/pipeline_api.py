@@ -66,7 +66,7 @@ def compose_pipeline(
 def run_pipeline(
     name: str,
     *,
-    launcher: Literal["slurm", "local"] | None = None,
+    launcher: Literal["slurm", "local", "spark"] | None = None,
     overrides: Sequence[str] = (),
     **options: Any,
 ) -> PipelineResult:

@@ -15,6 +15,7 @@ from hpcpipe.config.options import (
     ScriptLauncher,
     Site,
     SlurmLauncher,
+    SparkLauncher,
 )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "ScriptLauncher",
     "Site",
     "SlurmLauncher",
+    "SparkLauncher",
     "from_omegaconf",
     "load",
 ]

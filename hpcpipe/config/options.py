@@ -107,11 +107,21 @@ class ScriptLauncher:
     path: Location | None
 
 
-Launcher = SlurmLauncher | LocalLauncher | ScriptLauncher
+@dataclass(frozen=True, kw_only=True)
+class SparkLauncher:
+    """Workers as tasks of a Spark cluster; values in ``conf/launcher/spark.yaml``."""
+
+    kind: Literal["spark"]
+    num_workers: Positive
+    master: str | None
+
+
+Launcher = SlurmLauncher | LocalLauncher | ScriptLauncher | SparkLauncher
 LAUNCHERS: dict[str, type[Launcher]] = {
     "slurm": SlurmLauncher,
     "local": LocalLauncher,
     "script": ScriptLauncher,
+    "spark": SparkLauncher,
 }
 
 

@@ -1,11 +1,12 @@
-"""Starting workers: here, on this machine, as a SLURM array, or by a script to hand over.
+"""Starting workers: here, on this machine, as a SLURM array, in Spark, or by a script to hand over.
 
 A run:
     start, pending          from a config to started workers, and what the user is told
     compact                 sparing workers the reading of long journals
     prepare, place          finding the run that a command means, or making it
     space, quota            is there room for what it will write
-    here, local, slurm, script      one file a way of starting workers
+    here, local, slurm, script, spark       one file a way of starting workers
+    spark_session, spark_task       Spark's session; what runs in one of its tasks
 
 SLURM:
     parameters, arrays      what sbatch is told; how many arrays of which sizes

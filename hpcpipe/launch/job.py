@@ -38,7 +38,7 @@ def own_job(config: Config, launch: Launch) -> Job | None:
         Nothing.
     """
     name = _name()
-    if not name or launch.kind in ("local", "here"):
+    if not name or launch.is_attended:
         return None
     left_s = _left_s(name, config, launch)
 

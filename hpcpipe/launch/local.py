@@ -49,7 +49,7 @@ def launch(pending: Pending, launcher: LocalLauncher) -> bool:
     except KeyboardInterrupt:
         interrupted = True
         _stop(pending, record, jobs)
-    _complain(pending, record)
+    complain(pending, record)
     return interrupted
 
 
@@ -136,8 +136,19 @@ def _stop(pending: Pending, record: Launch, jobs: list[Any]) -> None:
             job._process.kill()
 
 
-def _complain(pending: Pending, record: Launch) -> None:
-    """Say which workers did not end as they should, and why."""
+def complain(pending: Pending, record: Launch) -> None:
+    """Say which workers did not end as they should, and why.
+
+    Args:
+        pending: the run.
+        record: their launch, which is over.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        OSError: the run directory fails.
+    """
     for view in read_workers(pending.run, pending.config.run.lease_s):
         if view.identity.launch != record.number or (view.state == "ended" and not view.beat.note):
             continue

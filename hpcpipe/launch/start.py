@@ -4,15 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hpcpipe.config import Config, LocalLauncher, SlurmLauncher, load
+from hpcpipe.config import (
+    Config,
+    LocalLauncher,
+    ScriptLauncher,
+    SlurmLauncher,
+    SparkLauncher,
+    load,
+)
 from hpcpipe.console import plural, say, warn
 from hpcpipe.errors import ConfigError
-from hpcpipe.launch import here, local, not_started, script, slurm
+from hpcpipe.launch import here, local, not_started, script, slurm, spark
 from hpcpipe.launch.compact import open_compacted
 from hpcpipe.launch.exclude import leave_bad_nodes, retry_elsewhere
 from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
+from hpcpipe.launch.spark_session import check_available
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.access import check_access
@@ -59,11 +67,7 @@ def start(
         HpcPipeError: it could not be started; the message says why.
         KeyboardInterrupt: interrupted; the run can be resumed.
     """
-    max_array_size = 0
-    if mode == "submit" and isinstance(config.launcher, SlurmLauncher):
-        max_array_size = slurm.check_available()
-    if mode == "submit" and isinstance(config.launcher, LocalLauncher):
-        local.check_gpus(config, config.launcher)
+    max_array_size = _check_launcher(config) if mode == "submit" else 0
     run, how = prepare(config, sources)
     if warning := check_access(run):
         warn(f"warning: {warning}")
@@ -81,7 +85,7 @@ def start(
         return Started(run.path, code)
     _tell_of_other_code(pending)
     check_space(pending, _num_workers(pending, mode))
-    if mode == "submit" and not isinstance(config.launcher, LocalLauncher):
+    if mode == "submit" and isinstance(config.launcher, SlurmLauncher | ScriptLauncher):
         _warn_of_short_limit(config.resources.time_min)
     run.stop_file.unlink(missing_ok=True)
     if mode == "here":
@@ -89,11 +93,29 @@ def start(
     if isinstance(config.launcher, LocalLauncher):
         interrupted = local.launch(pending, config.launcher)
         return Started(run.path, report(pending, interrupted=interrupted))
+    if isinstance(config.launcher, SparkLauncher):
+        interrupted = spark.launch(pending, config.launcher)
+        return Started(run.path, report(pending, interrupted=interrupted))
     if isinstance(config.launcher, SlurmLauncher):
         slurm.launch(pending, config.launcher, max_array_size)
         return Started(run.path, 0, is_waiting=True)
     script.launch(pending, config.launcher)
     return Started(run.path, 0)
+
+
+def _check_launcher(config: Config) -> int:
+    """Make sure that workers can be started, before anything is made; the largest array there is.
+
+    Raises as the launchers' own checks do.
+    """
+    launcher = config.launcher
+    if isinstance(launcher, SlurmLauncher):
+        return slurm.check_available()
+    if isinstance(launcher, LocalLauncher):
+        local.check_gpus(config, launcher)
+    if isinstance(launcher, SparkLauncher):
+        check_available(config)
+    return 0
 
 
 def _are_options_known(pending: Pending, code: int) -> bool:
@@ -133,7 +155,7 @@ def _num_workers(pending: Pending, mode: Literal["here", "submit"]) -> int:
     launcher = pending.config.launcher
     if mode == "here":
         return 1
-    if isinstance(launcher, LocalLauncher):
+    if isinstance(launcher, LocalLauncher | SparkLauncher):
         return launcher.num_workers
     return slurm.num_workers(pending, launcher.array_size, launcher.min_shards_per_worker)
 

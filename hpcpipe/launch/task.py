@@ -77,7 +77,7 @@ class WorkerTask:
         return DelayedSubmission(self)
 
 
-def await_launch(run_dir: Path, number: int) -> None:
+def await_launch(run_dir: Path, number: int, timeout_s: float = VISIBLE_S) -> None:
     """Wait until this node sees the launch it belongs to, which another has just recorded.
 
     Network filesystems remember for up to a minute that something was not there.
@@ -85,14 +85,15 @@ def await_launch(run_dir: Path, number: int) -> None:
     Args:
         run_dir: the run directory.
         number: number of the launch.
+        timeout_s: how long to wait at most.
 
     Returns:
-        Nothing, after `VISIBLE_S` also where it cannot be read.
+        Nothing, after `timeout_s` also where it cannot be read.
 
     Raises:
         Nothing.
     """
-    until = time.monotonic() + VISIBLE_S
+    until = time.monotonic() + timeout_s
     names = ("run.json", f"launches/{number}.json", f"launches/{number}.yaml")
     while not all(_can_be_read(run_dir / name) for name in names):
         if time.monotonic() > until:
@@ -174,7 +175,7 @@ def worker_label(launch: Launch, index: int) -> str:
     """
     env = os.environ
     job = env.get("SLURM_ARRAY_JOB_ID") or env.get("SLURM_JOB_ID")
-    if not job or launch.kind in ("local", "here"):
+    if not job or launch.is_attended:
         return f"{launch.kind}-{launch.number}-{index}"
     label = f"{job}_{slurm_number('ARRAY_TASK_ID', index)}"
     where = devices.place()

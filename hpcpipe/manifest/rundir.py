@@ -78,7 +78,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         number: N.
-        kind: ``slurm``, ``local``, ``here``, ``script`` or ``work``.
+        kind: ``slurm``, ``local``, ``here``, ``spark``, ``script`` or ``work``.
         num_workers: workers started by it.
         first_index: index of its first worker among all workers of the run.
         array_job: SLURM array job id, once known.
@@ -109,6 +109,11 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float = 0.0
     command: tuple[str, ...] = ()
     code: Code = Code()
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether a command waits for its workers, which are no jobs of SLURM's."""
+        return self.kind in ("here", "local", "spark")
 
 
 class RunDir:

@@ -45,9 +45,10 @@ def given_to_worker(launch: Launch, resources: Resources) -> Given:
     Raises:
         Nothing.
     """
-    if "SLURM_JOB_ID" in os.environ and launch.kind not in ("here", "local"):
+    if "SLURM_JOB_ID" in os.environ and not launch.is_attended:
         return _given_by_slurm(resources)
-    share = len(os.sched_getaffinity(0)) / max(launch.num_workers, 1)
+    num_here = 1 if launch.kind == "spark" else max(launch.num_workers, 1)
+    share = len(os.sched_getaffinity(0)) / num_here
     return Given(min(float(resources.cpus), share), float(resources.gpus))
 
 

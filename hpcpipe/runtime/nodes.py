@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from hpcpipe.config import Launcher, LocalLauncher
+from hpcpipe.config import Launcher, ScriptLauncher, SlurmLauncher
 from hpcpipe.console import plural
 from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.state import RunState
@@ -122,7 +122,9 @@ def spoilt_shards(state: RunState, bad: Iterable[str]) -> list[str]:
 
 def bad_node_limit(launcher: Launcher) -> int | None:
     """Failures that make a node bad for workers of a launcher; None for never. Raises nothing."""
-    return None if isinstance(launcher, LocalLauncher) else launcher.exclude_bad_nodes
+    if isinstance(launcher, SlurmLauncher | ScriptLauncher):
+        return launcher.exclude_bad_nodes
+    return None
 
 
 def node_of(identity: Identity) -> str:

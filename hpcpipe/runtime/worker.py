@@ -96,7 +96,7 @@ class Worker:
                 linger_s=options.linger_s,
                 poll_s=min(options.heartbeat_s / 5, 3.0),
                 backoff_s=options.backoff_s,
-                to_the_end=launch.kind in ("here", "local"),
+                to_the_end=launch.is_attended,
             ),
             session.identity.name,
             self._record,
