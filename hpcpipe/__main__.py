@@ -15,6 +15,7 @@ VERBS = {
     "retry": "make failed shards pending again",
     "verify": "check every recorded output: there, right size, right content",
     "cancel": "stop a run's workers, at once or after the shards at hand",
+    "wandb": "log a run to Weights & Biases as its shards are done",
     "work": "be one worker of a run (for plain sbatch)",
     "clean": "remove temporary files, old logs and pickles of a run",
     "stages": "list the stages and pipelines, one line each",

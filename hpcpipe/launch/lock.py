@@ -36,14 +36,34 @@ def launching(folder: Path) -> Iterator[None]:
         LaunchError: somebody else is at it, or may be.
         OSError: the folder cannot be written.
     """
-    path = folder / FILE
+    again = "wait for the end of that, then launch again, which adds what is missing"
+    with alone(folder / FILE, "is launching it just now", again):
+        yield
+
+
+@contextlib.contextmanager
+def alone(path: Path, doing: str, advice: str) -> Iterator[None]:
+    """Be the only one who does something; who was killed on this machine keeps nobody out.
+
+    Args:
+        path: file that stands for it; it must be in a folder that all share.
+        doing: what others are told that one does.
+        advice: what they are told to do.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        LaunchError: somebody else is at it, or may be.
+        OSError: the folder cannot be written.
+    """
     own = msgspec.json.encode(own_identity("launch", user_name(), 0))
     while True:
         try:
             publish_new(path, own)
             break
         except FileExistsError:
-            _check_gone(path)
+            _check_gone(path, doing, advice)
             path.unlink(missing_ok=True)
     try:
         yield
@@ -51,7 +71,7 @@ def launching(folder: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _check_gone(path: Path) -> None:
+def _check_gone(path: Path, doing: str, advice: str) -> None:
     """Refuse to go on unless the process that made the file is gone, or the file is."""
     try:
         owner = msgspec.json.decode(path.read_bytes(), type=Identity)
@@ -63,7 +83,4 @@ def _check_gone(path: Path) -> None:
         if process_runs(owner) is False or is_of_an_earlier_boot(owner):
             return
         who = f"{owner.label} on {owner.host} (process {owner.pid})"
-    raise LaunchError(
-        f"{who} is launching it just now: wait for the end of that, then launch again, which adds "
-        f"what is missing. If it is not so, remove {path}"
-    )
+    raise LaunchError(f"{who} {doing}: {advice}. If it is not so, remove {path}")

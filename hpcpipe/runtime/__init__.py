@@ -25,5 +25,6 @@ A run as a whole:
     find, results, history          finding a run, what it made, what happened to a shard
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows
     live, unmade    the shards at hand in it; samples that failed, by class
+    wandb_feed, logbook, metrics    what is logged to Weights & Biases
     code, leftovers                 whether the code changed; what may be cleaned
 """
