@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 SHARD_DEADLINE = "shard_deadline"
 """Class of what was not fetched when the shard's time was over."""
+OPT_OUT = "opt_out_"
+"""How the classes of `clients.failure.Failure` begin that are their owners' will."""
 
 
 class Tools:
@@ -45,7 +47,7 @@ class Tools:
         self.make_sample = SampleMaker(stage)
         self.pool = ThreadPoolExecutor(stage.image_threads, "samples")
         self.max_made = 4 * stage.image_threads
-        self.watch = Watch()
+        self.watch = Watch(self.fetcher)
 
 
 def download(stage: Download, shard: Shard, ctx: ShardContext, tools: Tools) -> None:
@@ -68,11 +70,8 @@ def download(stage: Download, shard: Shard, ctx: ShardContext, tools: Tools) -> 
     first = next(batches)
     with DownloadShard(ctx.output, shard.id, first.schema, stage.shard_format) as out:
         _Shard(stage, shard, ctx, tools, out).run(_rows(first, batches))
-    ctx.count_read(tools.reader.num_read - num_read + out.stats.num_bytes)
-    ctx.count("urls", out.stats.count)
-    ctx.count("downloaded", out.stats.successes)
-    for name, number in out.stats.error_classes.items():
-        ctx.count(f"failed_{name}", number)
+    ctx.count_read(tools.reader.num_read - num_read)
+    tools.watch.look()
 
 
 def _rows(first: Any, batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
@@ -140,5 +139,16 @@ class _Shard:
 
     def _write(self, row: DownloadRow, content: bytes | None) -> None:
         self._out.add(row, content)
-        self._tools.watch.add(row.error_class)
+        self._ctx.count("urls")
+        if row.error_class is not None:
+            self._ctx.count(_counter(row.status, row.error_class))
+        self._ctx.count_read(row.num_bytes or 0)
         self._ctx.progress(self._out.stats.successes)
+        self._tools.watch.add(row.error_class, self._ctx)
+
+
+def _counter(status: str, failure: str) -> str:
+    """Name of the counter of a failure, as `ShardContext.count` wants it."""
+    if failure.startswith(OPT_OUT):
+        return f"left_out_by_their_owners.{failure.removeprefix(OPT_OUT)}"
+    return f"{status}.{failure}"

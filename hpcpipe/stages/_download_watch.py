@@ -1,14 +1,19 @@
-"""A word of warning in the first minute of a download that goes wrong."""
+"""What a download says of itself to people: why many URLs fail, which hosts are slow."""
 
 import logging
 import time
 from collections import Counter
 
+from hpcpipe.clients.fetcher import Fetcher
+from hpcpipe.stage import ShardContext
+
 logger = logging.getLogger(__name__)
 
 LOOK_AFTER_S = 20.0
+EVERY_S = 5.0
 MIN_URLS = 50
 MAX_FAILED = 1 / 3
+NUM_HOSTS = 3
 
 _ADVICE = {
     "dns": "names cannot be looked up: fewer workers at once, or a caching resolver on each node",
@@ -24,20 +29,29 @@ _ADVICE = {
 
 
 class Watch:
-    """Looks at the first URLs of a worker and says once, in its log, why many fail."""
+    """Looks at a worker's URLs: warns once, early, where many fail, and remarks on slow hosts."""
 
-    def __init__(self) -> None:
-        """Begin now. Raises nothing."""
-        self._began = time.monotonic()
+    def __init__(self, fetcher: Fetcher) -> None:
+        """Begin now.
+
+        Args:
+            fetcher: knows the hosts.
+
+        Raises:
+            Nothing.
+        """
+        self._fetcher = fetcher
+        self._began = self._remarked_at = time.monotonic()
         self._num_urls = 0
         self._failures: Counter[str] = Counter()
-        self._is_over = False
+        self._warning: str | None = None
 
-    def add(self, failure: str | None) -> None:
-        """Count a URL.
+    def add(self, failure: str | None, ctx: ShardContext) -> None:
+        """Count a URL, and say what is to be said.
 
         Args:
             failure: class of its failure; None where it has none.
+            ctx: shows remarks.
 
         Returns:
             Nothing.
@@ -45,22 +59,38 @@ class Watch:
         Raises:
             Nothing.
         """
-        if self._is_over:
-            return
-        self._num_urls += 1
-        if failure is not None:
-            self._failures[failure] += 1
-        if self._num_urls >= MIN_URLS and time.monotonic() - self._began >= LOOK_AFTER_S:
-            self._is_over = True
-            self._say()
+        now = time.monotonic()
+        if self._warning is None:
+            self._num_urls += 1
+            if failure is not None:
+                self._failures[failure] += 1
+            if now - self._began >= LOOK_AFTER_S:
+                self.look()
+        if now - self._remarked_at >= EVERY_S:
+            self._remarked_at = now
+            ctx.remark(self._warning or self._slowest())
 
-    def _say(self) -> None:
-        num_failed = self._failures.total()
-        if num_failed <= MAX_FAILED * self._num_urls:
+    def look(self) -> None:
+        """Look at what failed so far, unless that was done or there are too few URLs yet.
+
+        Returns:
+            Nothing; a warning goes to the log, and stands in the remarks from now on.
+
+        Raises:
+            Nothing.
+        """
+        if self._warning is not None or self._num_urls < MIN_URLS:
             return
-        ((name, number),) = self._failures.most_common(1)
-        logger.warning(
-            "%d of the first %d URLs failed, most by %s (%d)%s",
-            *(num_failed, self._num_urls, name, number),
-            f": {_ADVICE[name]}" if name in _ADVICE else "",
-        )
+        self._warning = ""
+        num_failed = self._failures.total()
+        if num_failed > MAX_FAILED * self._num_urls:
+            ((name, number),) = self._failures.most_common(1)
+            advice = f": {_ADVICE[name]}" if name in _ADVICE else ""
+            share = f"{num_failed / self._num_urls:.0%} of the first {self._num_urls:,} URLs"
+            self._warning = f"{share} failed, most by {name} ({number:,}){advice}"
+            logger.warning("%s", self._warning)
+
+    def _slowest(self) -> str:
+        hosts = self._fetcher.slowest_hosts(NUM_HOSTS)
+        shown = ", ".join(f"{host.host} {host.mean_s:.1f} s" for host in hosts)
+        return f"slowest hosts: {shown}" if shown else ""

@@ -196,3 +196,31 @@ def test_boxes_are_blurred(tmp_path, server, as_text):
     assert Counter(row["error_class"] for row in results(tmp_path)) == {
         None: 3, "bad_blurring_boxes": 1,
     }  # fmt: skip
+
+
+def test_who_loses_many_urls_is_told_so_and_why(tmp_path, server):
+    server.answers["/forbidden"] = reply("403 Forbidden")
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    rows = [{"url": f"{server.url}/{name}"} for name in ["forbidden"] * 40 + ["good"] * 60]
+    done = run(tmp_path, rows, "stage.kind=file")
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = "warning: 40% of the first 100 URLs failed, most by http_403 (40): servers forbid it"
+    assert words in done.stderr
+
+
+def test_opt_outs_are_counted_apart_from_failures(tmp_path, server):
+    server.answers["/good"] = reply("200 OK", PHOTO)
+    server.answers["/noai"] = reply("200 OK", PHOTO, "X-Robots-Tag: noai")
+    server.answers["/robots.txt"] = reply("200 OK", b"User-agent: *\nDisallow: /private/\n")
+    paths = ["good", "noai", "private/1", "private/2", "gone"]
+    done = run(tmp_path, [{"url": f"{server.url}/{path}"} for path in paths], "stage.kind=file")
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = subprocess.run(
+        [sys.executable, "-m", "hpcpipe", "status", str(next((tmp_path / "runs").glob("*/*")))],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert "left out by their owners" in status
+    assert "robots_txt 2" in status
+    assert "x_robots_tag 1" in status
+    assert "http_404 1" in status
+    assert not {"/private/1", "/private/2"} & set(server.paths())
