@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 import select
+import sys
 import threading
 import time
 from typing import Any
@@ -241,12 +242,23 @@ class Connections:
 
 def _max_connections(max_transfers: int) -> int:
     """Connections to keep: idle ones as well, as many as half of the open files allow."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limit == resource.RLIM_INFINITY:
-        return _IDLE_FACTOR * max_transfers
+    limit = _raised_limit(2 * _IDLE_FACTOR * max_transfers + _OTHER_FILES)
     if max_transfers + _OTHER_FILES > limit:
         raise ConfigError(
             f"max_transfers ({max_transfers}) needs more open files than the {limit} that are "
-            "allowed here. Lower it, or raise the limit (ulimit -n)."
+            "allowed here. Lower it, or have the limit raised (ulimit -Hn)."
         )
     return max(max_transfers, min(_IDLE_FACTOR * max_transfers, limit // 2))
+
+
+def _raised_limit(wanted: int) -> int:
+    """Raise this process's limit of open files as far as wanted and allowed; what it is then."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if limit >= wanted:
+        return limit
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+    return wanted

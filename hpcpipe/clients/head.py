@@ -5,14 +5,13 @@ import re
 import time
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
-_KEPT = (
-    b"content-type:",
-    b"content-length:",
-    b"location:",
-    b"retry-after:",
-    b"x-robots-tag:",
-    b"tdm-reservation:",
-)
+_KEPT = {
+    name.encode(): name
+    for name in (
+        *("content-type", "content-length", "location", "retry-after"),
+        *("x-robots-tag", "tdm-reservation"),
+    )
+}
 
 
 class Head:
@@ -42,9 +41,9 @@ class Head:
                 status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
                 self.status = status if status >= 200 else 0
                 self.headers = {}
-            elif (lower := line.lower()).startswith(_KEPT):
-                name, _, value = line.partition(b":")
-                key = lower[: len(name)].decode("ascii")
+                continue
+            name, _, value = line.partition(b":")
+            if key := _KEPT.get(name.lower()):
                 self.headers.setdefault(key, []).append(_text(value))
 
     def first(self, name: str) -> str:

@@ -12,6 +12,7 @@ MAX_PAUSE_S = 24 * 3600.0
 MAX_RULE_REDIRECTS = 5
 """Of robots.txt and its like; RFC 9309."""
 _MAX_DOUBLINGS = 6
+_MIN_ROUND = 2
 _PAUSES_ASKED_BY = (429, 503)
 
 
@@ -40,7 +41,7 @@ def note(host: Host, outcome: Outcome, seconds: float, now: float, options: Fetc
         host.num_silent = 0
     elif _is_silence(outcome, seconds, options):
         host.num_silent += 1
-        if host.num_silent >= options.dead_after:
+        if host.num_silent >= _enough(outcome, seconds, options):
             host.dead_until = now + options.dead_host_s
             return True
     if status in _PAUSES_ASKED_BY:
@@ -54,6 +55,13 @@ def _is_silence(outcome: Outcome, seconds: float, options: FetchOptions) -> bool
     if outcome.failure is Failure.TIMEOUT:  # of a last try that had little time left: no sign
         return seconds >= min(options.connect_timeout_s, options.deadline_s / 2)
     return outcome.failure is Failure.CONNECT
+
+
+def _enough(outcome: Outcome, seconds: float, options: FetchOptions) -> int:
+    """Silences in a row that make a host dead; where each takes long, one round of transfers."""
+    if outcome.failure is Failure.CONNECT and seconds < options.connect_timeout_s:
+        return options.dead_after
+    return min(options.dead_after, max(_MIN_ROUND, options.max_per_host))
 
 
 def _pause(host: Host, outcome: Outcome, now: float, options: FetchOptions) -> bool:

@@ -37,7 +37,8 @@ class FetchOptions:
         dns_tries: for names whose servers do not answer now.
         dns_ttl_s: how long addresses are used.
         dns_negative_ttl_s: how long a failed look-up is not repeated.
-        dead_after: failures to connect or to answer, in a row, until a host counts as dead.
+        dead_after: failures to connect or to answer, in a row, until a host counts as dead; where
+            each takes all its time, one round of `max_per_host` (at least two) is enough.
         dead_host_s: how long its URLs then fail at once.
         max_hosts: hosts remembered: their failures, pauses, rules and statistics.
         allow_private_hosts: also fetch from private, loopback and other special addresses.

@@ -207,6 +207,15 @@ def test_the_rest_goes_on_while_one_host_never_answers(fetch, nginx):
     assert failures.count(Failure.DEAD_HOST) == 96
 
 
+def test_a_host_of_few_transfers_is_found_dead_in_one_round(fetch, server):
+    server.answers["/a"] = server.hang
+    urls = [f"{server.url}/a"] * 10
+    fetched = fetch(*urls, deadline_s=1.0, max_per_host=3, dead_after=8)
+    failures = [one.failure for one in fetched]
+    assert failures.count(Failure.TIMEOUT) == 3
+    assert failures.count(Failure.DEAD_HOST) == 7
+
+
 def test_a_host_that_answers_now_and_then_gives_all_its_files(fetch, server):
     tries = itertools.count()
 

@@ -144,6 +144,14 @@ def test_options_that_cannot_be_are_refused(options, change, message):
         options(**change)
 
 
+@pytest.fixture
+def file_limit():
+    """Sets how many files may be open, and how many at most, until the test ends."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda *limits: resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_more_transfers_than_files_may_be_open_are_refused(options, monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda which: (256, 256))
     with pytest.raises(
@@ -151,6 +159,15 @@ def test_more_transfers_than_files_may_be_open_are_refused(options, monkeypatch)
     ):
         Fetcher(options(max_transfers=200))
     Fetcher(options(max_transfers=100)).close()
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_needed(options, file_limit):
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    file_limit(256, most)
+    Fetcher(options(max_transfers=200)).close()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (3300, most)
+    Fetcher(options(max_transfers=100)).close()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (3300, most)
 
 
 def test_running_out_of_files_is_no_fault_of_the_hosts(nginx, options):
