@@ -1,0 +1,180 @@
+"""What a host that accepts and never answers costs those who fetch from it and 999 others.
+
+    python benchmarks/silent_host.py [--urls 10000] [--rounds 5]
+
+Photos from one nginx under 1,000 names with an address each; the names are shuffled in the list,
+and the silent host's URLs come in place of those of one or of a hundred others. Rounds are
+interleaved, each in a process of its own. The rate is that of the good answers up to the last of
+them; the tail is the time from then to the end of everything.
+"""
+
+import argparse
+import multiprocessing
+import random
+import resource
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from hpcpipe.clients.fetcher import Fetcher
+from hpcpipe.clients.options import FetchOptions
+from hpcpipe.clients.records import Request
+from tests.servers.certificates import make_certificates
+from tests.servers.nginx import nginx_server
+
+PHOTOS = Path(__file__).resolve().parents[1] / "tests" / "data" / "photos"
+PHOTO_BYTES = range(90_000, 250_000)
+NUM_HOSTS = 1000
+DEADLINE_S = 10.0
+OPTIONS = FetchOptions(
+    agent="hpcpipe",
+    contact="benchmark@example.org",
+    max_transfers=256,
+    max_per_host=16,
+    host_rate_per_s=None,
+    max_waiting=5000,
+    deadline_s=DEADLINE_S,
+    host_wait_s=600.0,
+    connect_timeout_s=10.0,
+    max_tries=2,
+    backoff_s=1.0,
+    max_redirects=5,
+    max_file_bytes=50_000_000,
+    max_held_bytes=300_000_000,
+    dns_threads=32,
+    dns_tries=3,
+    dns_ttl_s=300.0,
+    dns_negative_ttl_s=60.0,
+    dead_after=8,
+    dead_host_s=300.0,
+    max_hosts=20_000,
+    allow_private_hosts=True,
+    verify_tls=True,
+    ca_file=None,
+    obey_robots_txt=False,
+    obey_tdmrep=False,
+    x_robots_directives=("noai", "noimageai", "noindex", "noimageindex"),
+)
+
+
+class Figures(NamedTuple):
+    """What one round found."""
+
+    rate_per_s: float
+    tail_s: float
+    cpu_s: float
+    num_good: int
+    num_failed: int
+
+
+def lookup(host: str, port: int) -> list[str]:
+    """Each name its own address of this machine."""
+    number = int(host.partition(".")[0].removeprefix("host"))
+    return [f"127.{1 + number // 250}.0.{1 + number % 250}"]
+
+
+def fetch_all(urls: list[str]) -> Figures:
+    begun = last = time.monotonic()
+    num_good = num_failed = 0
+    with Fetcher(OPTIONS, lookup) as fetcher:
+        for one in fetcher.fetch(Request(*pair) for pair in enumerate(urls)):
+            if one.failure is None:
+                num_good += 1
+                last = time.monotonic()
+            else:
+                num_failed += 1
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return Figures(
+        rate_per_s=num_good / (last - begun),
+        tail_s=time.monotonic() - last,
+        cpu_s=used.ru_utime + used.ru_stime,
+        num_good=num_good,
+        num_failed=num_failed,
+    )
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Accepts connections and says nothing; gives its port."""
+    kept = []
+
+    def accept() -> None:
+        while True:
+            kept.append(listener.accept()[0])
+
+    with socket.create_server(("", 0), backlog=1024) as listener:
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def make_urls(
+    names: list[str], num_urls: int, port: int, silent_port: int, num_silent: int
+) -> list[str]:
+    """One URL a host in turn; so many of the hosts are the silent one."""
+    chosen = random.Random(0)
+    hosts = list(range(NUM_HOSTS))
+    urls = []
+    while len(urls) < num_urls:
+        chosen.shuffle(hosts)
+        for host in hosts:
+            where = f"host{host}.test:{port}" if host >= num_silent else f"host0.test:{silent_port}"
+            urls.append(f"http://{where}/{names[len(urls) % len(names)]}")
+    return urls
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--urls", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hpcpipe-silent-") as folder:
+        root = Path(folder, "root")
+        root.mkdir()
+        for photo in PHOTOS.glob("*.jpg"):
+            if photo.stat().st_size in PHOTO_BYTES:
+                (root / photo.name).write_bytes(photo.read_bytes())
+        names = sorted(path.name for path in root.iterdir())
+        mean = sum((root / name).stat().st_size for name in names) / len(names)
+        print(f"{len(names)} photos of {mean / 1000:.0f} KB on average, {options.urls} URLs")
+        certificates = make_certificates(Path(folder), ["localhost"])
+        with (
+            nginx_server(root, certificates.server, certificates.key) as nginx,
+            silent_server() as silent_port,
+        ):
+            compare(
+                {
+                    num: make_urls(names, options.urls, nginx.port, silent_port, num)
+                    for num in (0, 1, 100)
+                },
+                options.rounds,
+            )
+
+
+def compare(lists: dict[int, list[str]], num_rounds: int) -> None:
+    found: dict[int, list[Figures]] = {num: [] for num in lists}
+    for _ in range(num_rounds):
+        for num, urls in lists.items():
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                found[num].append(pool.apply(fetch_all, (urls,)))
+    base = median(one.rate_per_s for one in found[0])
+    for num, rounds in found.items():
+        rate_per_s = median(one.rate_per_s for one in rounds)
+        cpu_ms = median(one.cpu_s / (one.num_good + one.num_failed) for one in rounds) * 1000
+        print(
+            f"silent in {num / NUM_HOSTS:5.1%} of the list: {rate_per_s:5.0f} photos/s "
+            f"(ratio {rate_per_s / base:.3f}), tail {max(one.tail_s for one in rounds):5.2f} s "
+            f"of {DEADLINE_S:g} allowed, {cpu_ms:.2f} ms CPU a URL, "
+            f"{rounds[-1].num_good} good, {rounds[-1].num_failed} failed; "
+            f"rates {[round(one.rate_per_s) for one in rounds]}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
