@@ -3,7 +3,7 @@
 The strength is that of the ImageNet face obfuscation, which img2dataset names as its source
 (https://github.com/princetonvisualai/imagenet-face-obfuscation): each box grows by a tenth of its
 longer side all around, and all are blurred with a deviation of a tenth of the longest side of any
-box, with soft edges.
+box, with soft edges. img2dataset 1.47 itself blurs less: with a third of that deviation.
 """
 
 import math

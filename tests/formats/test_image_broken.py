@@ -54,6 +54,27 @@ def gif_of(width: int, height: int) -> bytes:
     return bytes(content)
 
 
+def bmp_of(width: int, height: int) -> bytes:
+    content = bytearray(saved(drawing(16, 16), "bmp"))
+    content[18:26] = struct.pack("<ii", width, height)
+    return bytes(content)
+
+
+def tiff_of(width: int, height: int) -> bytes:
+    content = bytearray(saved(drawing(16, 16), "tiff"))
+    for tag, side in ((256, width), (257, height)):
+        entry = content.index(struct.pack("<HHIH", tag, 4, 1, 16))
+        content[entry + 8 : entry + 12] = struct.pack("<I", side)
+    return bytes(content)
+
+
+def avif_of(width: int, height: int) -> bytes:
+    content = bytearray(saved(drawing(16, 16), "avif"))
+    sides = content.index(b"ispe") + 8
+    content[sides : sides + 8] = struct.pack(">II", width, height)
+    return bytes(content)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -61,8 +82,11 @@ def gif_of(width: int, height: int) -> bytes:
         jpeg_of(65_000, 65_000),
         webp_of(16_000, 16_000),
         gif_of(65_535, 65_535),
+        bmp_of(50_000, 50_000),
+        tiff_of(50_000, 50_000),
+        avif_of(15_000, 15_000),
     ],
-    ids=["png", "jpeg", "webp", "gif"],
+    ids=["png", "jpeg", "webp", "gif", "bmp", "tiff", "avif"],
 )
 def test_bombs_are_refused_by_their_header(content):
     tracemalloc.start()

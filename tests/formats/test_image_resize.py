@@ -1,7 +1,9 @@
 """Images of all formats in, of three formats out."""
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps
@@ -63,7 +65,8 @@ def shares(num_before: int, num_after: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "size", [Size(600, 400), Size(500, 340), Size(321, 215), Size(251, 167), Size(110, 74)]
+    "size",
+    [Size(600, 400), Size(500, 340), Size(321, 215), Size(251, 167), Size(110, 74), Size(40, 290)],
 )
 @pytest.mark.parametrize("name", ["temple", "flower", "rocket"])
 def test_shrinking_by_area_gives_the_means_of_areas(name, size):
@@ -75,6 +78,16 @@ def test_shrinking_by_area_gives_the_means_of_areas(name, size):
     assert 10 * np.log10(255**2 / np.mean((made - expected) ** 2)) > 36
 
 
+def test_shrinking_huge_images_a_little_takes_no_room_for_twice_their_size():
+    before = cv2.resize(np.asarray(opened(photo("temple"))), (2600, 1700))
+    tracemalloc.start()
+    made = pixel_resize(before, Size(2500, 1640), "area")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 2 * made.nbytes
+    assert difference(made, cv2.resize(before, (2500, 1640), interpolation=cv2.INTER_AREA)) == 0
+
+
 @pytest.mark.parametrize(
     ("least", "part"), [(16, 8), (17, 4), (50, 4), (51, 2), (114, 2), (115, 1)]
 )
@@ -84,7 +97,9 @@ def test_jpegs_are_decoded_clearly_larger_than_wanted(least, part):
     assert made.shape[:2] == (400 // part, -(-500 // part))
 
 
-@pytest.mark.parametrize("mode", ["keep_ratio", "center_crop", "border", "no"])
+@pytest.mark.parametrize(
+    "mode", ["keep_ratio", "keep_ratio_largest", "center_crop", "border", "no"]
+)
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_images_become_upright(orientation, mode):
     exif = Image.Exif()
