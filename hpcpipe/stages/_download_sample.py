@@ -13,6 +13,7 @@ from hpcpipe.formats.digests import digest, matches
 from hpcpipe.formats.download_rows import DownloadRow, Status
 from hpcpipe.formats.file_extensions import extension_of
 from hpcpipe.formats.image_errors import ImageError, ImageFailure
+from hpcpipe.formats.image_pillow import PILLOW_KINDS
 from hpcpipe.formats.image_resize import ImageResizer
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class SampleMaker:
         self._digest = stage.digest
         self._verify_col = stage.verify_col
         self._bbox_col = stage.bbox_col
-        self._resize = ImageResizer(stage.image) if stage.kind == "image" else None
+        self._is_any_file = stage.kind == "file"
+        options = stage.images_to_make
+        self._resize = ImageResizer(options) if options is not None else None
 
     def __call__(
         self, key: str, listed: Mapping[str, Any], fetched: Fetched
@@ -72,13 +75,16 @@ class SampleMaker:
             row = replace(row, digest=computed)
             if self._verify_col and not matches(computed, listed[self._verify_col]):
                 return _failed(row, WRONG_DIGEST, f"{self._digest} is not the list's"), None
-        if self._resize is None:
+        kind = None
+        if self._is_any_file:
             kind = extension_of(fetched.content_type, fetched.content, fetched.final_url)
+        if self._resize is None or (kind and kind not in PILLOW_KINDS):
             return replace(row, extension=kind), fetched.content
         try:
             image = self._resize(fetched.content, self._boxes(listed))
         except ImageError as error:
-            return _failed(row, error.failure.value, error.text, "failed_to_resize"), None
+            later: Status = "failed_to_subsample" if kind else "failed_to_resize"
+            return _failed(row, error.failure.value, error.text, later), None
         sizes = {name: getattr(image, name) for name in _SIZES}
         return replace(row, extension=image.extension, exif=image.exif, **sizes), image.content
 

@@ -5,7 +5,7 @@ downloaded is in ``_download_shard``.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -42,6 +42,8 @@ class Download(Stage):
         caption_col: column with the captions; None for a list without.
         save_cols: further columns that are kept with every sample.
         kind: ``image``, or ``file`` for whatever comes.
+        file_size: with ``kind=file``, the `image.image_size` that images among the files are
+            subsampled to; None to keep all files as they come.
         output_format: what the samples are written as.
         shard_samples: rows of the list that make a shard.
         shard_digits: digits of a shard's number in its name.
@@ -61,6 +63,7 @@ class Download(Stage):
     caption_col: str | None
     save_cols: list[str]
     kind: Literal["image", "file"]
+    file_size: int | None
     output_format: OutputFormat
     shard_samples: int
     shard_digits: int
@@ -86,6 +89,11 @@ class Download(Stage):
         if self.verify_col is not None and self.digest is None:
             raise ConfigError(
                 "stage.verify_col compares checksums: say which with stage.digest=md5 or sha256"
+            )
+        if self.file_size is not None and (self.kind == "image" or self.file_size < 1):
+            raise ConfigError(
+                f"stage.file_size={self.file_size}: pixels that images are subsampled to with "
+                "stage.kind=file; with stage.kind=image it is stage.image.image_size"
             )
         if self.bbox_col is not None and self._keeps_bytes:
             raise ConfigError(
@@ -124,6 +132,15 @@ class Download(Stage):
     @property
     def _keeps_bytes(self) -> bool:
         return self.kind == "file" or self.image.disable_all_reencoding
+
+    @property
+    def images_to_make(self) -> ImageOptions | None:
+        """What becomes of images; None where all files are kept as they come. Raises nothing."""
+        if self.kind == "image":
+            return self.image
+        if self.file_size is None:
+            return None
+        return replace(self.image, image_size=self.file_size)
 
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """Cut the lists into ranges of rows.

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.servers.raw_http import raw_server, reply
 
@@ -224,3 +225,19 @@ def test_opt_outs_are_counted_apart_from_failures(tmp_path, server):
     assert "x_robots_tag 1" in status
     assert "http_404 1" in status
     assert not {"/private/1", "/private/2"} & set(server.paths())
+
+
+def test_images_among_files_of_any_kind_may_be_subsampled(tmp_path, server):
+    server.answers["/photo"] = reply("200 OK", PHOTO)
+    server.answers["/half"] = reply("200 OK", PHOTO[: len(PHOTO) // 2])
+    server.answers["/sound.wav"] = reply("200 OK", b"RIFF\x24\0\0\0WAVEfmt ")
+    rows = [{"url": f"{server.url}/{path}"} for path in ("photo", "half", "sound.wav")]
+    options = ("stage.kind=file", "stage.file_size=64", "stage.image.resize_mode=keep_ratio")
+    done = run(tmp_path, rows, *options, "stage.output_format=files")
+    assert done.returncode == 0, done.stdout + done.stderr
+    photo, sound = sorted((tmp_path / "out/00000").glob("*[!n]"))
+    with Image.open(photo) as image:
+        assert min(image.size) == 64
+    assert (sound.suffix, sound.read_bytes()) == (".wav", b"RIFF\x24\0\0\0WAVEfmt ")
+    status = {row["url"].rpartition("/")[2]: row["status"] for row in results(tmp_path)}
+    assert status == {"photo": "success", "half": "failed_to_subsample", "sound.wav": "success"}
