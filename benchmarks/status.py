@@ -23,12 +23,14 @@ from hpcpipe.manifest.identity import Identity
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.plan import write_plan
 from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunInfo
-from hpcpipe.manifest.usage import Usage
+from hpcpipe.manifest.usage import Pace, Usage
 from hpcpipe.stage import Input, OutputFile, Shard
 
 NUM_WORKERS = 64
 NUM_TIMES = 5
 CONF = Path(__file__).resolve().parents[1] / "conf"
+FAILED = {f"failed_to_download.class_{number:02d}": 1000 - number for number in range(40)}
+REMARK = "slowest hosts: " + "images.example.com 12.1 s, " * 6
 USED = Usage(8, 1, 3600.25, 3000.5, 3500.75, 1500, 15, 1_500_000, 150 * 10**9, 150 * 10**9)
 
 
@@ -64,7 +66,10 @@ def make_run(path: Path, num_shards: int) -> None:
         identity = Identity(
             name, f"9_{number}", "n1", "n1", "elsewhere", 1, 1, started_at=time.time()
         )
-        beat = Beat(1, time.time(), "working", USED, ids[number], time.time())
+        beat = Beat(
+            *(1, time.time(), "working", USED, ids[-1 - number], time.time(), 700, 10**8),
+            *(FAILED, REMARK, Pace(120, 20_000, 3000, 3 * 10**9)),
+        )
         (new.path / "workers" / f"{name}.json").write_bytes(msgspec.json.encode(identity))
         (new.path / "workers" / f"{name}.beat").write_bytes(msgspec.json.encode(beat))
         lines = msgspec.json.Encoder().encode_lines(

@@ -53,3 +53,20 @@ def size(num_bytes: float) -> str:
             return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
         num_bytes /= 1024
     return f"{num_bytes:.1f} PiB"
+
+
+def percent(share: float) -> str:
+    """Write a share: ``12.3%``; never 0 where there is something, nor 100 where some lacks.
+
+    Args:
+        share: 0 to 1.
+
+    Returns:
+        The text.
+
+    Raises:
+        Nothing.
+    """
+    if 0 < share < 0.0005:
+        return "<0.1%"
+    return f"{min(share, 0.999):.1%}" if share < 1 else "100%"

@@ -1,18 +1,12 @@
 """What `status` shows of a run's samples: how fast, how many were made, and why others were not."""
 
-import textwrap
-from itertools import groupby
-
 from hpcpipe.cli import text
-from hpcpipe.console import plural, size
+from hpcpipe.console import percent, plural, size
 from hpcpipe.runtime.accounting import samples
 from hpcpipe.runtime.live import Live, with_at_hand
 from hpcpipe.runtime.summary import Summary
-from hpcpipe.runtime.unmade import Unmade, is_unmade
-
-MAX_CLASSES = 12
-_MAX_WIDTH = 100
-_INDENT = 11
+from hpcpipe.runtime.unmade import is_unmade
+from hpcpipe.runtime.unmade_text import MAX_WIDTH, made_lines
 
 
 def sample_lines(summary: Summary, width: int) -> list[str]:
@@ -28,7 +22,12 @@ def sample_lines(summary: Summary, width: int) -> list[str]:
     Raises:
         Nothing.
     """
-    return [*_now(summary), *_made(summary, width), *_counted(summary, width)]
+    num_made = summary.num_samples + summary.at_hand.num_samples
+    return [
+        *_now(summary),
+        *made_lines(num_made, summary.unmade, min(width, MAX_WIDTH)),
+        *_counted(summary, min(width, MAX_WIDTH)),
+    ]
 
 
 def live_words(live: Live) -> list[str]:
@@ -45,7 +44,7 @@ def live_words(live: Live) -> list[str]:
     """
     rate = f"{samples(live.samples_per_s)}/s" if live.samples_per_s else ""
     is_told = live.made_share is not None and (live.made_share < 1 or not rate)
-    return [rate, f"{text.percent(live.made_share or 0.0)} made" if is_told else ""]
+    return [rate, f"{percent(live.made_share or 0.0)} made" if is_told else ""]
 
 
 def _now(summary: Summary) -> list[str]:
@@ -63,45 +62,6 @@ def _now(summary: Summary) -> list[str]:
     return rows
 
 
-def _made(summary: Summary, width: int) -> list[str]:
-    """The share of samples that were made, and the classes of the others, most first."""
-    if not summary.unmade or summary.made_share is None:
-        return []
-    num_made = summary.num_samples + summary.at_hand.num_samples
-    num_tried = num_made + sum(one.number for one in summary.unmade)
-    share = text.percent(summary.made_share)
-    rows = [f"made       {share}: {num_made:,} of {num_tried:,} samples"]
-    for why, items in groupby(summary.unmade, key=lambda one: one.why):
-        rows += _wrapped(_classes(why, list(items), num_tried), width)
-    return rows
-
-
-def _classes(why: str, items: list[Unmade], num_tried: int) -> str:
-    """The classes of one why; of many the most frequent ones, and the sum of the others."""
-    sums = [(one.name, one.number) for one in items[:MAX_CLASSES]]
-    if len(items) > MAX_CLASSES:
-        rest = sum([one.number for one in items[MAX_CLASSES:]])
-        sums.append((f"and {len(items) - MAX_CLASSES} more", rest))
-    words = [f"{name} {number:,} ({text.percent(number / num_tried)})" for name, number in sums]
-    share = text.percent(sum([number for _, number in sums]) / num_tried)
-    return f"{why.replace('_', ' ')} {share}: {', '.join(words)}"
-
-
-def _wrapped(line: str, width: int) -> list[str]:
-    """Break a line between items only."""
-    fixed = line.replace(", ", ",\0").replace(" ", "\N{NO-BREAK SPACE}").replace("\0", " ")
-    indent = " " * _INDENT
-    wrapped = textwrap.wrap(
-        fixed,
-        max(min(width, _MAX_WIDTH), 2 * _INDENT),
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [row.replace("\N{NO-BREAK SPACE}", " ") for row in wrapped]
-
-
 def _counted(summary: Summary, width: int) -> list[str]:
     """Other counters that count something, as many on a line as fit."""
     rows: list[str] = []
@@ -109,7 +69,7 @@ def _counted(summary: Summary, width: int) -> list[str]:
         if not value or is_unmade(name):
             continue
         item = f"{name} {text.number(value)}"
-        if rows and len(rows[-1]) + 2 + len(item) <= min(width, _MAX_WIDTH):
+        if rows and len(rows[-1]) + 2 + len(item) <= width:
             rows[-1] += f", {item}"
         else:
             rows.append(f"{'' if rows else 'counted':10} {item}")

@@ -50,23 +50,6 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-def percent(share: float) -> str:
-    """Write a share: ``12.3%``; never 0 where there is something, nor 100 where some lacks.
-
-    Args:
-        share: 0 to 1.
-
-    Returns:
-        The text.
-
-    Raises:
-        Nothing.
-    """
-    if 0 < share < 0.0005:
-        return "<0.1%"
-    return f"{min(share, 0.999):.1%}" if share < 1 else "100%"
-
-
 def rate(per_s: float) -> str:
     """Write a rate in the unit that suits it: per second, minute or hour. Raises nothing."""
     for factor, unit in ((1, "s"), (60, "min")):

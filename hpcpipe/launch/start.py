@@ -31,6 +31,8 @@ from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.sources import NO_SOURCES
 from hpcpipe.runtime.summary import Observer, exit_code
+from hpcpipe.runtime.unmade import is_unmade
+from hpcpipe.runtime.unmade_text import MAX_WIDTH, made_lines
 
 SHORT_LIMIT_MIN = 6
 """Time limits that are less leave a worker half of its job or less."""
@@ -194,7 +196,10 @@ def report(pending: Pending, *, interrupted: bool = False) -> int:
     if used := used_in_words(summary.accounting) if code == 0 else "":
         speed = speed_in_words(summary.overall)
         say(f"used       {used}{'; ' + speed if speed else ''}")
-    counted = [f"{name} {value:,}" for name, value in summary.stats.items() if value]
+    for line in made_lines(summary.num_samples, summary.unmade, MAX_WIDTH):
+        say(line)
+    others = {name: value for name, value in summary.stats.items() if not is_unmade(name)}
+    counted = [f"{name} {value:,}" for name, value in others.items() if value]
     if counted:
         say(f"counted    {', '.join(counted)}")
     for line in not_started.explain(run) if code == 4 else ():

@@ -24,7 +24,7 @@ A run as a whole:
     gate, sources                   steps of pipelines: may one be planned, does its plan still hold
     find, results, history          finding a run, what it made, what happened to a shard
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows
-    live, unmade    the shards at hand in it; samples that failed, by class
+    live, unmade, unmade_text   the shards at hand in it; samples that failed, by class
     wandb_feed, logbook, metrics    what is logged to Weights & Biases
     code, leftovers                 whether the code changed; what may be cleaned
 """
