@@ -1,8 +1,14 @@
-"""The parquet file of a download's shard: a row for every URL, written in small row groups."""
+"""The parquet file of a download's shard: a row for every URL, written in small row groups.
 
+Of what is written, only the failures are read again here.
+"""
+
+from collections.abc import Collection
 from typing import Any
 
 from hpcpipe.formats.parquet_sink import ParquetSink
+from hpcpipe.formats.source import open_source
+from hpcpipe.formats.url_list_parquet import open_parquet, parquet_errors
 from hpcpipe.stage import Output
 
 GROUP_ROWS = 10_000
@@ -79,6 +85,37 @@ class DownloadTable:
                 self._flush()
         finally:
             self._writer.close()
+
+
+def read_failed_keys(path: str, error_classes: Collection[str]) -> Any:
+    """Find the rows that failed in some ways, reading two columns.
+
+    Args:
+        path: path or URL of a shard's table.
+        error_classes: the ways, as ``error_class`` has them.
+
+    Returns:
+        Their keys in ascending order, a ``pyarrow.StringArray``.
+
+    Raises:
+        BadInputError: the table is missing or damaged.
+        OutageError: a remote store is down.
+        TransientShardError: the store failed otherwise.
+        OSError: reading failed.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array(error_classes, pa.string())
+    found = [pa.array([], pa.string())]
+    with open_source(path) as source, parquet_errors(path):
+        columns = ["key", "error_class"]
+        found.extend(
+            batch.column("key").filter(pc.is_in(batch.column("error_class"), wanted))
+            for batch in open_parquet(source).iter_batches(columns=columns, use_threads=False)
+        )
+    keys = pa.concat_arrays(found)
+    return keys.take(pc.sort_indices(keys))
 
 
 def _num_bytes(value: Any) -> int:

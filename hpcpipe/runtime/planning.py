@@ -139,9 +139,11 @@ def check_output_names(
         RunMismatchError: a planned output exists already and belongs to no run.
         PlanError: two shards would write one file.
     """
-    there, guard = _existing_files(root), _Guard()
-    names = dict(known)
+    there: set[str] | None = None
+    names, guard = dict(known), _Guard()
     for shard in shards:
+        if there is None:  # looked up late: extending mostly finds no shard that is new
+            there = _existing_files(root)
         for name in config.stage.planned_outputs(shard):
             if name in there and name not in known:
                 guard.check(f"{root}/{name}", shard, adopt=config.adopt)

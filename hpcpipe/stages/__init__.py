@@ -1,5 +1,6 @@
 """The stages that come with hpcpipe, one file each; `hpcpipe.stage` is the contract.
 
+download  files or images from lists of URLs, into shards of a dataset
 index     where every sample of every tar lies
 reshard   new tars from old ones: the options, and which of two ways is taken
 
@@ -14,4 +15,11 @@ A file with an underscore in front is a part of a stage, not one by itself. Of r
     _repack_keys      the keys of samples that would be equal, or get a prefix
     _repack_read      byte ranges out of many tars, read together
     _repack_piece     one sample's range as a small tar
+
+Of download:
+    _download_plan    ranges of lists, numbered for good
+    _download_retry   new shards of what failed in finished ones and may pass
+    _download_shard   one shard: its rows read, fetched and written as they come
+    _download_sample  one file as it came to the row and the bytes that are written
+    _download_watch   the reason told, where many URLs fail at the beginning
 """

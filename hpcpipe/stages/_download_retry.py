@@ -18,11 +18,10 @@ import xxhash
 
 from hpcpipe.clients.failure import Failure
 from hpcpipe.errors import PlanError, ShardError
+from hpcpipe.formats.download_table import read_failed_keys
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.formats.remote import display
-from hpcpipe.formats.source import open_source
 from hpcpipe.formats.url_list_convert import ListWriter
-from hpcpipe.formats.url_list_parquet import open_parquet, parquet_errors
 from hpcpipe.formats.url_list_read import UrlReader, list_file
 from hpcpipe.stage import Input, OutputFile, RetryContext, Shard
 from hpcpipe.stages._download_plan import COVERS
@@ -143,25 +142,15 @@ def _failed_of(stage: Download, ctx: RetryContext, source: _Source) -> _Failed:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    path = ctx.open_path(source.table)
-    keys = [pa.array([], pa.string())]
     try:
-        with open_source(path) as opened, parquet_errors(path):
-            batches = open_parquet(opened).iter_batches(
-                columns=["key", "error_class"], use_threads=False
-            )
-            for batch in batches:
-                may_pass = pc.is_in(batch.column("error_class"), pa.array(_MAY_PASS))
-                keys.append(batch.column("key").filter(may_pass))
+        keys = read_failed_keys(ctx.open_path(source.table), _MAY_PASS)
     except ShardError as error:
         raise PlanError(
             f"the table of shard {source.shard.id} cannot be read: {error}. To have it made again: "
             "python -m hpcpipe verify RUN --requeue"
         ) from error
-    found = pa.concat_arrays(keys)
-    found = found.take(pc.sort_indices(found))
     first = int(source.shard.meta["number"]) * 10**stage.names.index_digits
-    return _Failed(source, pc.subtract(found.cast(pa.int64()), first).to_numpy(), found)
+    return _Failed(source, pc.subtract(keys.cast(pa.int64()), first).to_numpy(), keys)
 
 
 def _list_of(shard: Shard, ctx: RetryContext, is_unchanged: Callable[[Input], bool]) -> Input:

@@ -85,3 +85,29 @@ def test_lists_and_shards_may_lie_in_buckets(
 def _jpgs(fs, path):
     with fs.open(path) as file, tarfile.open(fileobj=file) as tar:
         return [tar.extractfile(one).read() for one in tar if one.name.endswith(".jpg")]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "txt"])
+def test_what_failed_is_tried_again_where_lists_and_shards_lie_in_buckets(
+    seaweedfs_bucket, tmp_path, monkeypatch, ending
+):
+    monkeypatch.setenv("HPCPIPE_RUNS", str(tmp_path / "runs"))
+    fs, _ = fsspec.url_to_fs(seaweedfs_bucket)
+    listed, out = f"{seaweedfs_bucket}/again/urls.{ending}", f"{seaweedfs_bucket}/again/out"
+    options = {"input": listed, "output": out, "kind": "file", "shard_samples": 2}
+    fetch = {"allow_private_hosts": True, "obey_robots_txt": False, "max_tries": 1}
+    with raw_server() as server:
+        urls = [f"{server.url}/{n}" for n in range(5)]
+        with fs.open(listed, "wb") as file:
+            if ending == "parquet":
+                pq.write_table(pa.table({"url": urls}), file)
+            else:
+                file.write("\n".join(urls).encode())
+        server.answers.update({f"/{n}": reply("503 Service Unavailable") for n in range(1, 5)})
+        assert run("download", fetch=fetch, **options).exit_code == 0
+        server.answers.update({f"/{n}": reply(body=b"here") for n in range(1, 5)})
+        assert run("download", fetch=fetch, retry_failed=True, **options).exit_code == 0
+    fs.invalidate_cache()
+    tables = [pq.read_table(fs.open(path)) for path in sorted(fs.glob(f"{out}/*.parquet"))]
+    assert [table["url"].to_pylist() for table in tables[3:]] == [urls[1:3], urls[3:]]
+    assert {status for table in tables[3:] for status in table["status"].to_pylist()} == {"success"}
