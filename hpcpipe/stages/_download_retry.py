@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 RETRY_OF = "hpcpipe:retry_of"
 """Column of the artifact with the key that a row had when it failed."""
-_MAY_PASS = (*(failure.value for failure in Failure if failure.is_transient), SHARD_DEADLINE)
+MAY_PASS = (*(failure.value for failure in Failure if failure.is_transient), SHARD_DEADLINE)
+"""Classes of failures that are tried again."""
 _NUM_THREADS = 8
 _WINDOW = 64
 
@@ -92,7 +93,7 @@ def _sources(ctx: RetryContext) -> tuple[int, list[_Source]]:
     """
     tables: dict[str, OutputFile] = {}
     for result in ctx.results():
-        if any(name.endswith(_MAY_PASS) for name in result.stats):  # failures are counted by class
+        if any(name.endswith(MAY_PASS) for name in result.stats):  # failures are counted by class
             name = f"{result.shard_id}.parquet"
             tables[result.shard_id] = next(file for file in result.outputs if file.path == name)
     covered: set[tuple[str, str]] = set()
@@ -143,7 +144,7 @@ def _failed_of(stage: Download, ctx: RetryContext, source: _Source) -> _Failed:
     import pyarrow.compute as pc
 
     try:
-        keys = read_failed_keys(ctx.open_path(source.table), _MAY_PASS)
+        keys = read_failed_keys(ctx.open_path(source.table), MAY_PASS)
     except ShardError as error:
         raise PlanError(
             f"the table of shard {source.shard.id} cannot be read: {error}. To have it made again: "

@@ -18,6 +18,7 @@ from hpcpipe.formats.download_rows import URL, DownloadRow
 from hpcpipe.formats.download_shard import DownloadShard
 from hpcpipe.formats.url_list_read import UrlReader, list_file
 from hpcpipe.stage import Shard, ShardContext, ShardStopped
+from hpcpipe.stages._download_plan import COVERS
 from hpcpipe.stages._download_sample import SampleMaker
 from hpcpipe.stages._download_watch import Watch
 
@@ -88,6 +89,7 @@ class _Shard:
     ) -> None:
         self._stage = stage
         self._number = int(shard.meta["number"])
+        self._counter = "retried" if COVERS in shard.meta else "urls"  # each URL is counted once
         self._ctx = ctx
         self._tools = tools
         self._out = out
@@ -139,7 +141,7 @@ class _Shard:
 
     def _write(self, row: DownloadRow, content: bytes | None) -> None:
         self._out.add(row, content)
-        self._ctx.count("urls")
+        self._ctx.count(self._counter)
         if row.error_class is not None:
             self._ctx.count(_counter(row.status, row.error_class))
         self._ctx.count_read(row.num_bytes or 0)

@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -15,8 +17,9 @@ import hpcpipe
 from hpcpipe.errors import PlanError, RunMismatchError
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime import changes
-from hpcpipe.stages._download_retry import RETRY_OF
+from hpcpipe.stages._download_retry import MAY_PASS, RETRY_OF
 from tests.servers.raw_http import raw_server, reply
+from tests.toys.runs import events_of
 
 BUSY = reply("503 Service Unavailable", b"busy")
 
@@ -140,6 +143,11 @@ def test_only_what_may_pass_is_tried_again_in_new_shards(web, kind):
     assert names(again) == list("bcde")
     assert {row["url"]: row.get("id") for row in again}.items() <= ids.items()
     assert [row["status"] == "success" for row in again] == [True, False, True, True]
+    counted = Counter()
+    for event in events_of(run.run_dir, "done"):
+        counted.update(event.stats)
+    assert (counted["urls"], counted["retried"]) == (8, 4)
+    assert counted["failed_to_download.http_5xx"] - counted["retried"] == 1
     keys = [key for path in artifacts(run, "retry-*") for key in column(path, RETRY_OF)]
     assert keys == [row["key"] for row in first if row["url"] in {r["url"] for r in again}]
 
@@ -161,6 +169,12 @@ def artifacts(run, pattern):
 
 def column(path, name):
     return pq.read_table(path)[name].to_pylist()
+
+
+def test_the_page_on_the_format_names_every_class_that_may_pass():
+    text = (Path(__file__).parents[2] / "docs" / "download-format.md").read_text()
+    (named,) = re.findall(r"what failed and may pass \((.*?)\)", text, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", named)) == sorted(MAY_PASS)
 
 
 def test_where_nothing_may_pass_one_line_says_so(web, capsys):
