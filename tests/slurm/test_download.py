@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import tarfile
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -15,9 +18,13 @@ from hpcpipe.manifest.rundir import RunDir
 from tests.data.make_shards import make_shards
 from tests.servers.certificates import make_certificates
 from tests.servers.nginx import nginx_server
-from tests.slurm.user import SMALL, alive, run_dir, wait_until
+from tests.servers.raw_http import raw_server, reply
+from tests.slurm.user import ROOT, SMALL, alive, run_dir, wait_until
 from tests.toys.runs import events_of
 
+BIN = Path(sys.executable).parent
+PHOTO = (ROOT / "tests/data/photos/cat.jpg").read_bytes()
+DOWN = reply("503 Service Unavailable")
 NUM_PHOTOS, NUM_URLS, NUM_GONE = 50, 1000, 40
 
 pytestmark = [
@@ -80,3 +87,33 @@ def test_every_url_comes_exactly_once_though_workers_are_killed(plain_user, urls
     assert all(by_key[sample["__key__"]] == sample["txt"].decode() for sample in samples)
     assert {len(list(out.glob(f"*{end}"))) for end in (".tar", ".parquet", "_stats.json")} == {50}
     assert len(RunDir(path).read_launches()) == 2
+
+
+def test_the_launcher_of_laion_tries_again_what_may_pass(plain_user, tmp_path):
+    def flaky(connection, asked):
+        answer = reply("200 OK", PHOTO) if server.paths()[asked.path] > 2 else DOWN
+        answer(connection, asked)
+
+    with raw_server() as server:
+        names = [f"/flaky{n}" for n in range(5)]
+        server.answers.update(dict.fromkeys(names, flaky) | {"/good": reply("200 OK", PHOTO)})
+        urls = [f"{server.url}{name}" for name in (*names, "/good", "/gone")]
+        columns = {"URL": urls, "TEXT": ["a cat"] * 7}
+        columns |= dict.fromkeys(["similarity", "punsafe", "pwatermark"], [0.5] * 7)
+        pq.write_table(pa.table(columns), tmp_path / "laion.parquet")
+        settings = ["stage.fetch.allow_private_hosts=true", "stage.fetch.backoff_s=0.1"]
+        settings += ["launcher.array_size=2", "stage.shard_samples=4", *SMALL]
+        done = subprocess.run(
+            [ROOT / "launchers" / "laion.sh", f"{tmp_path}/laion.parquet", "images", *settings],
+            cwd=plain_user.folder, capture_output=True, text=True, timeout=300,
+            env={**plain_user.env, "PATH": f"{BIN}:{plain_user.env['PATH']}"},
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    out = plain_user.folder / "images"
+    frame = pd.concat([pd.read_parquet(table) for table in sorted(out.glob("*.parquet"))])
+    last = frame.sort_values("key").groupby("url").last()
+    assert sorted(last.index) == sorted(urls)
+    assert Counter(last["status"]) == {"success": 6, "failed_to_download": 1}
+    assert Counter(frame["error_class"].dropna()) == {"http_5xx": 5, "http_404": 1}
+    assert server.paths()["/gone"] == 1
+    assert sorted(path.name for path in out.glob("*.tar")) == [f"0000{n}.tar" for n in range(4)]
