@@ -2,12 +2,14 @@
 
     python benchmarks/download.py FOLDER --img2dataset VENV/bin/img2dataset
     python benchmarks/download.py FOLDER --rounds 5 --photos 5000
+    python benchmarks/download.py FOLDER --slurm --workers 8      # local workers and SLURM's
 
-Photos of about 150 KB are fetched into webdataset shards of 1,250, once with their bytes kept and
-once resized (keep_ratio, 256 px, JPEG 95), by two processes of either program, all checks of ours
-on. The rate is that of the work alone, from the first start to the last end in ``_stats.json``,
-which both write; seconds, CPU and peak memory (PSS) are those of the whole command with all its
-processes. img2dataset needs an environment of its own: ``pip install img2dataset==1.47``.
+Photos of about 150 KB are fetched into webdataset shards of 1,250 (for two workers), once with
+their bytes kept and once resized (keep_ratio, 256 px, JPEG 95), by as many processes of either
+program, all checks of ours on. The rate is that of the work alone, from the first start to the
+last end in ``_stats.json``, which both write; seconds, CPU and peak memory (PSS) are those of the
+whole command with all its processes. img2dataset needs an environment of its own: ``pip install img2dataset==1.47``; --slurm
+needs a cluster whose sbatch is on the path.
 """
 
 import argparse
@@ -30,7 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-PHOTO_BYTES, NUM_DIFFERENT, SHARD_SAMPLES = 150_000, 200, 1250
+PHOTO_BYTES, NUM_DIFFERENT = 150_000, 200
 WAYS = ("raw", "256 px")
 
 
@@ -63,20 +65,18 @@ def _jpeg_of_about(photo, num_bytes: int) -> bytes:
     return min(made, key=lambda one: abs(len(one) - num_bytes))
 
 
-def ours(urls: Path, out: Path, way: str, num_workers: int) -> list[str]:
+def ours(urls: Path, out: Path, way: str, num_workers: int, launcher: str = "local") -> list[str]:
     """The command of hpcpipe."""
+    number = {"local": "launcher.num_workers", "slurm": "launcher.array_size"}[launcher]
     kept = ["stage.image.disable_all_reencoding=true", "stage.image.resize_mode=no"]
     resized = ["stage.image.resize_mode=keep_ratio", "stage.image.image_size=256"]
     return [
-        *(sys.executable, "-m", "hpcpipe", "stage=download", "launcher=local", "-m"),
+        *(sys.executable, "-m", "hpcpipe", "stage=download", f"launcher={launcher}", "-m"),
         *(f"stage.input={urls}", "stage.caption_col=caption", f"stage.output={out}/out"),
-        *(
-            f"stage.shard_samples={SHARD_SAMPLES}",
-            f"launcher.num_workers={num_workers}",
-            "run_name=bench",
-        ),
+        *(f"stage.shard_samples={2500 // num_workers}", f"{number}={num_workers}", "wait=true"),
+        *("resources.cpus=1", "resources.mem_gb=0.5", "run_name=bench"),
         *("stage.fetch.allow_private_hosts=true", "stage.fetch.max_per_host=64"),
-        *(f"paths.runs={out}/runs", "run_name=bench", *(kept if way == "raw" else resized)),
+        *(f"paths.runs={out}/runs", *(kept if way == "raw" else resized)),
     ]
 
 
@@ -88,7 +88,7 @@ def img2dataset(program: str, urls: Path, out: Path, way: str, num_workers: int)
         *(program, f"--url_list={urls}", "--input_format=parquet", "--url_col=url"),
         *("--caption_col=caption", "--output_format=webdataset", f"--output_folder={out}/out"),
         *(f"--processes_count={num_workers}", "--thread_count=64", "--compute_hash=sha256"),
-        *(f"--number_sample_per_shard={SHARD_SAMPLES}", *(kept if way == "raw" else resized)),
+        *(f"--number_sample_per_shard={2500 // num_workers}", *(kept if way == "raw" else resized)),
     ]
 
 
@@ -140,10 +140,11 @@ def measure(command: list[str], out: Path, num_photos: int) -> dict[str, float]:
 
 
 def show(found: dict[tuple[str, str], list[dict[str, float]]]) -> None:
-    """Print medians, and ours by theirs."""
+    """Print medians, and the first by the second."""
     for way in WAYS:
-        print(f"\n{way}, medians of {len(found['hpcpipe', way])}")
-        names = list(found["hpcpipe", way][0])
+        (first, *_), *_ = (rounds for (_, its_way), rounds in found.items() if its_way == way)
+        names = list(first)
+        print(f"\n{way}")
         print("| |", " | ".join(names), "|\n| --- |", " | ".join("---" for _ in names), "|")
         medians = {
             who: [statistics.median(one[name] for one in rounds) for name in names]
@@ -152,8 +153,8 @@ def show(found: dict[tuple[str, str], list[dict[str, float]]]) -> None:
         }
         for who, values in medians.items():
             print(f"| {who} |", " | ".join(f"{value:,.1f}" for value in values), "|")
-        if "img2dataset" in medians:
-            pairs = zip(medians["hpcpipe"], medians["img2dataset"], strict=True)
+        if len(medians) == 2:
+            pairs = zip(*medians.values(), strict=True)
             print("| ratio |", " | ".join(f"{a / b:.2f}" for a, b in pairs), "|")
 
 
@@ -168,6 +169,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="a new folder, some GB free")
     parser.add_argument("--img2dataset", metavar="PROGRAM", help="img2dataset in its environment")
+    parser.add_argument("--slurm", action="store_true", help="workers on SLURM in their place")
     parser.add_argument("--photos", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
@@ -183,7 +185,9 @@ def main() -> None:
         for _, way in itertools.product(range(args.rounds), WAYS):
             job = (folder / "urls.parquet", folder / "result", way, args.workers)
             commands = {"hpcpipe": ours(*job)}
-            if args.img2dataset:
+            if args.slurm:
+                commands["hpcpipe on SLURM"] = ours(*job, "slurm")
+            elif args.img2dataset:
                 commands["img2dataset"] = img2dataset(args.img2dataset, *job)
             for who, command in commands.items():
                 found[who, way].append(measure(command, folder / "result", args.photos))
