@@ -13,7 +13,7 @@ LOOK_AFTER_S = 20.0
 EVERY_S = 5.0
 MIN_URLS = 50
 MAX_FAILED = 1 / 3
-NUM_HOSTS = 3
+NUM_HOSTS, SLOW_S = 3, 1.0
 
 _ADVICE = {
     "dns": "names cannot be looked up: fewer workers at once, or a caching resolver on each node",
@@ -92,5 +92,6 @@ class Watch:
 
     def _slowest(self) -> str:
         hosts = self._fetcher.slowest_hosts(NUM_HOSTS)
-        shown = ", ".join(f"{host.host} {host.mean_s:.1f} s" for host in hosts)
+        slow = [host for host in hosts if host.mean_s >= SLOW_S]
+        shown = ", ".join(f"{host.host} {host.mean_s:.1f} s" for host in slow)
         return f"slowest hosts: {shown}" if shown else ""
