@@ -1,8 +1,11 @@
 """``hpcpipe wandb``: log a run to Weights & Biases as its shards are done, from a login node."""
 
 import argparse
+import contextlib
 import os
-import time
+import signal
+import threading
+from collections.abc import Iterator
 
 from hpcpipe.cli.verb import run_of, shown, verb_parser
 from hpcpipe.cli.watch import Watcher
@@ -27,7 +30,7 @@ def main(argv: list[str]) -> int:
         argv: arguments after the verb.
 
     Returns:
-        0; also after Ctrl-C.
+        0; also where it was told to stop.
 
     Raises:
         HpcPipeError: there is no such run, wandb is missing, or takes no runs.
@@ -40,22 +43,35 @@ def main(argv: list[str]) -> int:
         book = _logbook(run, args.project)
         feed = Feed(run, book)
         say(f"logging    {shown(run.path)} to {feed.url or f'files, id {book.run_id}'}")
-        try:
+        with _told_to_stop() as stop:
             if not args.once:
-                _follow(run, feed)
+                _follow(run, feed, stop)
             feed.look()
-        except KeyboardInterrupt:
-            say("stopped    the same command goes on")
-        feed.close()
+            feed.close()
     say(f"logged     {plural(feed.num_logged, 'shard')} now, {len(book.shards):,} in all")
     return 0
 
 
-def _follow(run: RunDir, feed: Feed) -> None:
+def _follow(run: RunDir, feed: Feed, stop: threading.Event) -> None:
     watcher = Watcher(Observer(run, read_options(run)))
     while watcher.is_live():
         feed.look()
-        time.sleep(POLL_S)
+        if stop.wait(POLL_S):
+            say("stopped    the same command goes on")
+            return
+
+
+@contextlib.contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """Whether the user or the system wants it to end; between two looks, never inside one."""
+    stop = threading.Event()
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(kind, lambda *_: stop.set()) for kind in kinds]
+    try:
+        yield stop
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def _logbook(run: RunDir, project: str | None) -> Logbook:

@@ -29,7 +29,7 @@ class Feed:
     """
 
     def __init__(self, run: RunDir, book: Logbook) -> None:
-        """Open the run on Weights & Biases, and log again what may not have been sent.
+        """Open the run on Weights & Biases.
 
         Args:
             run: the run.
@@ -49,7 +49,7 @@ class Feed:
         self._wandb, self._out = _opened(run, book)
         self.url: str | None = self._out.url
         self._known: set[str] = set(book.shards)
-        self._log_known()
+        self._is_first_look = True
 
     def _log_known(self) -> None:
         """Count what was sent, and send the rest under the steps that it had."""
@@ -61,8 +61,16 @@ class Feed:
         self._add(done)
 
     def look(self) -> None:
-        """Log the shards that were finished since. Raises OSError."""
-        self._add(self._new_events(frozenset()))
+        """Log the shards that were finished since; at first, those that may not have been sent.
+
+        Raises:
+            OSError: the run directory cannot be read or written.
+        """
+        if self._is_first_look:
+            self._is_first_look = False
+            self._log_known()
+        else:
+            self._add(self._new_events(frozenset()))
 
     def _new_events(self, also: "set[str] | frozenset[str]") -> dict[str, Counted]:
         """New results by shard, those of the first attempt; of known shards only these."""

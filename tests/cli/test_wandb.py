@@ -1,5 +1,6 @@
 """`wandb` with the real library, offline; what it wrote is read back with its own reader."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,6 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import Event, JournalReader
 from hpcpipe.runtime.logbook import FILE, Logbook
 from tests.cli.runs import begun_run, good_run, verb, working
-from tests.toys.runs import write_inputs
 
 
 def wandb_command(run_dir, *args):
@@ -34,25 +34,54 @@ def log(run_dir, *args, **env):
     return done.stdout
 
 
+@contextlib.contextmanager
+def following(run_dir):
+    """The verb until the run ends; killed at the end if it still runs."""
+    process = subprocess.Popen(
+        wandb_command(run_dir), stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_shards(run_dir, number):
+    """Wait until so many shards stand in the book, without opening it, which writes."""
+    path = run_dir / FILE
+    until = time.monotonic() + 120
+    while not path.exists() or path.read_bytes().count(b'"shard"') < number:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def parts(run_dir):
     """What every start of the verb wrote, in order: (run record, history by step)."""
     found = []
-    for path in sorted(run_dir.glob("wandb/offline-run-*/*.wandb"), key=os.path.getmtime):
-        store, run, history = DataStore(), None, {}
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            record = Record.FromString(data)
+    for path in sorted(run_dir.glob("wandb/offline-run-*/*.wandb")):
+        run, history = None, {}
+        for record in records(path):
             if record.HasField("run"):
                 run = record.run
             elif record.HasField("history"):
                 items = record.history.item
-                step = {
-                    item.key or item.nested_key[0]: json.loads(item.value_json) for item in items
-                }
-                assert history.setdefault(step["_step"], step) is step
-        store.close()
+                step = {item.key or item.nested_key[0]: item.value_json for item in items}
+                step = {name: json.loads(value) for name, value in step.items()}
+                assert step["_step"] not in history
+                history[step["_step"]] = step
         found.append((run, history))
     return found
+
+
+def records(path):
+    """The records of one file; what a killed process left ends anywhere."""
+    store = DataStore()
+    with contextlib.suppress(AssertionError):
+        store.open_for_scan(str(path))
+        while (data := store.scan_data()) is not None:
+            yield Record.FromString(data)
+    store.close()
 
 
 def finished(run_dir):
@@ -149,33 +178,28 @@ def test_it_follows_a_run_and_a_killed_one_gives_every_shard_its_step_again(tmp_
     gate = tmp_path / "open"
     run_dir = begun_run(tmp_path, a="one", b="two", c=f"gate {gate}")
     with working(run_dir) as worker:
-        follower = subprocess.Popen(
-            wandb_command(run_dir), stdout=subprocess.DEVNULL, env=environment()
-        )
-        until = time.monotonic() + 60
-        while not (run_dir / FILE).exists() or len(Logbook(run_dir, "").shards) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        other = subprocess.run(
-            wandb_command(run_dir), capture_output=True, text=True, env=environment()
-        )
-        assert other.returncode == 2
-        assert f"(process {follower.pid}) logs this run already: leave it to that" in other.stderr
-        follower.kill()
-        follower.wait()
-        again = subprocess.Popen(
-            wandb_command(run_dir), stdout=subprocess.PIPE, text=True, env=environment()
-        )
-        gate.touch()
-        worker.wait(60)
-        shown, _ = again.communicate(timeout=60)
+        with following(run_dir) as follower:
+            wait_for_shards(run_dir, 2)
+            other = subprocess.run(
+                wandb_command(run_dir), capture_output=True, text=True, env=environment()
+            )
+            assert other.returncode == 2
+            told = f"(process {follower.pid}) logs this run already: leave it to that"
+            assert told in other.stderr
+        killed = parts(run_dir)
+        with following(run_dir) as follower:
+            gate.touch()
+            worker.wait(120)
+            shown, _ = follower.communicate(timeout=120)
     assert "logged     3 shards now, 3 in all" in shown
     book = Logbook(run_dir, "")
     assert sorted(book.shards) == ["a", "b", "c"]
     assert book.num_sent == 3
-    (_, killed), (_, whole) = parts(run_dir)
+    run, whole = parts(run_dir)[-1]
     assert list(whole) == [0, 1, 2]
-    assert all(figures(killed[step]) == figures(whole[step]) for step in killed)
+    assert run.run_id == book.run_id
+    for _, history in killed:
+        assert all(figures(history[step]) == figures(whole[step]) for step in history)
     events = finished(run_dir)
     assert [step["_timestamp"] for step in whole.values()] == pytest.approx(
         [events[shard].at for shard in book.shards]
@@ -183,18 +207,11 @@ def test_it_follows_a_run_and_a_killed_one_gives_every_shard_its_step_again(tmp_
 
 
 def test_an_interrupt_ends_it_in_order(tmp_path):
-    write_inputs(tmp_path, a="one")
     run_dir = begun_run(tmp_path, a="one", b=f"gate {tmp_path / 'open'}")
-    with working(run_dir):
-        follower = subprocess.Popen(
-            wandb_command(run_dir), stdout=subprocess.PIPE, text=True, env=environment()
-        )
-        until = time.monotonic() + 60
-        while not (run_dir / FILE).exists() or not Logbook(run_dir, "").shards:
-            assert time.monotonic() < until
-            time.sleep(0.05)
+    with working(run_dir), following(run_dir) as follower:
+        wait_for_shards(run_dir, 1)
         follower.send_signal(signal.SIGINT)
-        shown, _ = follower.communicate(timeout=60)
+        shown, _ = follower.communicate(timeout=120)
     assert follower.returncode == 0
     assert "stopped    the same command goes on\nlogged     1 shard now, 1 in all" in shown
     assert Logbook(run_dir, "").num_sent == 1
