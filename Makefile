@@ -54,6 +54,7 @@ bench: venv
 	$(BIN)/python benchmarks/repack.py --dir $(BENCH)/repack
 	$(BIN)/python benchmarks/status.py
 	$(BIN)/python benchmarks/url_list.py $(BENCH)/url_list
+	$(BIN)/python benchmarks/silent_host.py
 	$(BIN)/python benchmarks/image_resize.py
 	$(BIN)/pip install --quiet datatrove
 	$(BIN)/python benchmarks/framework.py $(BENCH)/framework

@@ -5,7 +5,8 @@
 Photos from one nginx under 1,000 names with an address each; the names are shuffled in the list,
 and the silent host's URLs come in place of those of one or of a hundred others. Rounds are
 interleaved, each in a process of its own. The rate is that of the good answers up to the last of
-them; the tail is the time from then to the end of everything.
+them, its ratio that to the plain list in the same round; the tail is the time from the last good
+answer to the end of everything, which must not be longer than a URL's deadline.
 """
 
 import argparse
@@ -158,22 +159,27 @@ def main() -> None:
 
 def compare(lists: dict[int, list[str]], num_rounds: int) -> None:
     found: dict[int, list[Figures]] = {num: [] for num in lists}
-    for _ in range(num_rounds):
+    for number in range(num_rounds):
         for num, urls in lists.items():
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 found[num].append(pool.apply(fetch_all, (urls,)))
-    base = median(one.rate_per_s for one in found[0])
+        rates = ", ".join(f"{rounds[-1].rate_per_s:.0f}" for rounds in found.values())
+        print(f"round {number + 1}: {rates} photos/s", flush=True)
     for num, rounds in found.items():
-        rate_per_s = median(one.rate_per_s for one in rounds)
-        cpu_ms = median(one.cpu_s / (one.num_good + one.num_failed) for one in rounds) * 1000
-        print(
-            f"silent in {num / NUM_HOSTS:5.1%} of the list: {rate_per_s:5.0f} photos/s "
-            f"(ratio {rate_per_s / base:.3f}), tail {max(one.tail_s for one in rounds):5.2f} s "
-            f"of {DEADLINE_S:g} allowed, {cpu_ms:.2f} ms CPU a URL, "
-            f"{rounds[-1].num_good} good, {rounds[-1].num_failed} failed; "
-            f"rates {[round(one.rate_per_s) for one in rounds]}",
-            flush=True,
-        )
+        show(num, rounds, found[0])
+
+
+def show(num_silent: int, rounds: list[Figures], plain: list[Figures]) -> None:
+    rate_per_s = median(one.rate_per_s for one in rounds)
+    ratio = median(
+        one.rate_per_s / base.rate_per_s for one, base in zip(rounds, plain, strict=True)
+    )
+    cpu_s = median(one.cpu_s / one.num_good for one in rounds) * 1000
+    print(
+        f"{num_silent} of {NUM_HOSTS} hosts silent: {rate_per_s:.0f} photos/s, ratio {ratio:.2f}, "
+        f"tail {max(one.tail_s for one in rounds):.1f} s, {cpu_s:.2f} CPU-s for 1,000 photos, "
+        f"{rounds[-1].num_good} good, {rounds[-1].num_failed} failed"
+    )
 
 
 if __name__ == "__main__":

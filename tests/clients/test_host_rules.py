@@ -58,6 +58,12 @@ def test_robots_txt_is_obeyed_for_our_name_before_all():
     assert verdict(rules, "/private/x") is Failure.ROBOTS_TXT
 
 
+def test_a_robots_txt_of_many_stars_takes_no_time():
+    rules = HostRules("hpcpipe", 1)
+    rules.take_robots(came(b"User-agent: *\nDisallow: /" + b"*a" * 2000 + b"*b$\n"))
+    assert verdict(rules, "/" + "a" * 8000) is None
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"<html>not found</html>", b"\xff\xfe\x00", b"User-agent: *\nDisallow:\n"]
 )
