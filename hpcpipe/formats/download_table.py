@@ -87,7 +87,7 @@ class DownloadTable:
             self._writer.close()
 
 
-def read_failed_keys(path: str, error_classes: Collection[str]) -> Any:
+def read_failed(path: str, error_classes: Collection[str]) -> Any:
     """Find the rows that failed in some ways, reading two columns.
 
     Args:
@@ -95,7 +95,7 @@ def read_failed_keys(path: str, error_classes: Collection[str]) -> Any:
         error_classes: the ways, as ``error_class`` has them.
 
     Returns:
-        Their keys in ascending order, a ``pyarrow.StringArray``.
+        ``pyarrow.Table`` of their ``key`` and ``error_class``, in ascending order of keys.
 
     Raises:
         BadInputError: the table is missing or damaged.
@@ -107,15 +107,14 @@ def read_failed_keys(path: str, error_classes: Collection[str]) -> Any:
     import pyarrow.compute as pc
 
     wanted = pa.array(error_classes, pa.string())
-    found = [pa.array([], pa.string())]
+    columns = ["key", "error_class"]
+    found = pa.table([pa.array([], pa.string())] * 2, columns)
     with open_source(path) as source, parquet_errors(path):
-        columns = ["key", "error_class"]
-        found.extend(
-            batch.column("key").filter(pc.is_in(batch.column("error_class"), wanted))
-            for batch in open_parquet(source).iter_batches(columns=columns, use_threads=False)
-        )
-    keys = pa.concat_arrays(found)
-    return keys.take(pc.sort_indices(keys))
+        for batch in open_parquet(source).iter_batches(columns=columns, use_threads=False):
+            rows = pa.table(batch.select(columns).columns, columns)
+            failed = rows.filter(pc.is_in(rows["error_class"], wanted))
+            found = pa.concat_tables([found, failed])
+    return found.sort_by("key").combine_chunks()
 
 
 def _num_bytes(value: Any) -> int:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 COVERS = "covers"
 """In `Shard.meta` of a shard of failures: the shards that had them (``_download_retry``)."""
+FAILED = "failed"
+"""The same: how many of its rows had failed, by class."""
 
 
 def plan_lists(stage: Download, ctx: PlanContext) -> Iterator[Shard]:

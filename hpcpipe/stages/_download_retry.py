@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,13 +19,13 @@ import xxhash
 
 from hpcpipe.clients.failure import Failure
 from hpcpipe.errors import PlanError, ShardError
-from hpcpipe.formats.download_table import read_failed_keys
+from hpcpipe.formats.download_table import read_failed
 from hpcpipe.formats.listing import stat_input
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.url_list_convert import ListWriter
 from hpcpipe.formats.url_list_read import UrlReader, list_file
 from hpcpipe.stage import Input, OutputFile, RetryContext, Shard
-from hpcpipe.stages._download_plan import COVERS
+from hpcpipe.stages._download_plan import COVERS, FAILED
 from hpcpipe.stages._download_shard import SHARD_DEADLINE
 
 if TYPE_CHECKING:
@@ -46,19 +47,19 @@ class _Source(NamedTuple):
 
 
 class _Failed(NamedTuple):
-    """Rows of one shard that failed: places in the shard's range and keys, in the list's order."""
+    """Rows of one shard that failed, in the list's order."""
 
     source: _Source
-    places: Any  # numpy int64 (N,)
-    keys: Any  # pyarrow strings (N,)
+    places: Any  # in the shard's range: numpy int64 (N,)
+    rows: Any  # pyarrow table: key, error_class (N,)
 
 
 class _Writing(NamedTuple):
-    """An artifact that is written, and how many rows each shard gave to it."""
+    """An artifact that is written: which shard gave which rows, by the classes they failed with."""
 
     name: str
     writer: ListWriter
-    given: list[tuple[_Source, int]]
+    given: list[tuple[_Source, Any]]  # pyarrow strings
 
 
 def plan_retries(stage: Download, ctx: RetryContext) -> Iterator[Shard]:
@@ -79,11 +80,13 @@ def plan_retries(stage: Download, ctx: RetryContext) -> Iterator[Shard]:
     first_free, sources = _sources(ctx)
     number = first_free
     for name, given in _write_rows(stage, ctx, sources):
-        for first_row, num_rows, covered in _cut(given, stage.shard_samples):
-            covers = {source.shard.id: source.table.checksum for source in covered}
-            meta = {"number": number, "first_row": first_row, "artifact": name, COVERS: covers}
-            yield Shard(stage.names.shard(number), (), num_rows, None, meta)
+        first_row = 0
+        for covers, failed in _cut(given, stage.shard_samples):
+            meta = {"number": number, "first_row": first_row, "artifact": name}
+            meta |= {COVERS: covers, FAILED: dict(failed)}
+            yield Shard(stage.names.shard(number), (), failed.total(), None, meta)
             number += 1
+            first_row += failed.total()
 
 
 def _sources(ctx: RetryContext) -> tuple[int, list[_Source]]:
@@ -109,7 +112,7 @@ def _sources(ctx: RetryContext) -> tuple[int, list[_Source]]:
 
 def _write_rows(
     stage: Download, ctx: RetryContext, sources: list[_Source]
-) -> list[tuple[str, list[tuple[_Source, int]]]]:
+) -> list[tuple[str, list[tuple[_Source, Any]]]]:
     """Write the rows to artifacts, one for all lists with columns of the same types."""
     covers = [(source.shard.id, source.table.checksum) for source in sources]
     digest = xxhash.xxh3_64_hexdigest(msgspec.json.encode(covers))
@@ -119,7 +122,7 @@ def _write_rows(
         is_unchanged = functools.lru_cache(_is_unchanged)
         for failed in _failed(stage, ctx, sources):
             file = _list_of(failed.source.shard, ctx, is_unchanged)
-            for batch in _rows(stage, reader, file, failed):
+            for batch, classes in _rows(stage, reader, file, failed):
                 one = writing.get(batch.schema)
                 if one is None:
                     name = f"retry-{digest}-{len(writing)}.parquet"
@@ -127,7 +130,7 @@ def _write_rows(
                     one = _Writing(name, stack.enter_context(writer), [])
                     writing[batch.schema] = one
                 one.writer.write(batch)
-                one.given.append((failed.source, len(batch)))
+                one.given.append((failed.source, classes))
     return [(one.name, one.given) for one in writing.values()]
 
 
@@ -144,14 +147,14 @@ def _failed_of(stage: Download, ctx: RetryContext, source: _Source) -> _Failed:
     import pyarrow.compute as pc
 
     try:
-        keys = read_failed_keys(ctx.open_path(source.table), MAY_PASS)
+        rows = read_failed(ctx.open_path(source.table), MAY_PASS)
     except ShardError as error:
         raise PlanError(
             f"the table of shard {source.shard.id} cannot be read: {error}. To have it made again: "
             "python -m hpcpipe verify RUN --requeue"
         ) from error
     first = int(source.shard.meta["number"]) * 10**stage.names.index_digits
-    return _Failed(source, pc.subtract(keys.cast(pa.int64()), first).to_numpy(), keys)
+    return _Failed(source, pc.subtract(rows["key"].cast(pa.int64()), first).to_numpy(), rows)
 
 
 def _list_of(shard: Shard, ctx: RetryContext, is_unchanged: Callable[[Input], bool]) -> Input:
@@ -180,8 +183,10 @@ def _is_unchanged(item: Input) -> bool:
         raise PlanError(f"{error}. It has the rows that are to be tried again") from error
 
 
-def _rows(stage: Download, reader: UrlReader, file: Input, failed: _Failed) -> Iterator[Any]:
-    """Read the failed rows of one shard, under the names they have in the list."""
+def _rows(
+    stage: Download, reader: UrlReader, file: Input, failed: _Failed
+) -> Iterator[tuple[Any, Any]]:
+    """Read the failed rows of one shard, under the names they have in the list; and classes."""
     import numpy as np
     import pyarrow as pa
 
@@ -195,27 +200,27 @@ def _rows(stage: Download, reader: UrlReader, file: Input, failed: _Failed) -> I
             low, high = np.searchsorted(places, [begin, begin + len(batch)])
             if low < high:
                 rows = batch.take(pa.array(places[low:high] - begin))
-                keys = failed.keys.slice(low, high - low)
-                yield pa.RecordBatch.from_arrays([*rows.columns, keys], names=names)
+                keys, classes = failed.rows.slice(low, high - low).to_batches()[0].columns
+                yield pa.RecordBatch.from_arrays([*rows.columns, keys], names=names), classes
             begin += len(batch)
     except ShardError as error:
         raise PlanError(f"the rows that failed cannot be read: {error}") from error
 
 
 def _cut(
-    given: Iterable[tuple[_Source, int]], most: int
-) -> Iterator[tuple[int, int, list[_Source]]]:
-    """Cut an artifact into ranges of `most` rows: first row, number of rows, who gave them."""
-    first_row = num_rows = 0
-    covered: list[_Source] = []
-    for source, left in given:
-        while left:
-            taken = min(left, most - num_rows)
-            covered.append(source)
-            num_rows += taken
-            left -= taken
-            if num_rows == most:
-                yield first_row, num_rows, covered
-                first_row, num_rows, covered = first_row + num_rows, 0, []
-    if num_rows:
-        yield first_row, num_rows, covered
+    given: Iterable[tuple[_Source, Any]], most: int
+) -> Iterator[tuple[dict[str, str], Counter[str]]]:
+    """Cut an artifact into ranges of `most` rows: the tables they are from, classes of failures."""
+    covers: dict[str, str] = {}
+    failed = Counter[str]()
+    for source, classes in given:
+        while len(classes):
+            taken = classes.slice(0, most - failed.total())
+            classes = classes.slice(len(taken))
+            covers[source.shard.id] = source.table.checksum
+            failed.update(taken.to_pylist())
+            if failed.total() == most:
+                yield covers, failed
+                covers, failed = {}, Counter()
+    if failed:
+        yield covers, failed

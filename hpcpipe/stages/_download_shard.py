@@ -18,7 +18,7 @@ from hpcpipe.formats.download_rows import URL, DownloadRow
 from hpcpipe.formats.download_shard import DownloadShard
 from hpcpipe.formats.url_list_read import UrlReader, list_file
 from hpcpipe.stage import Shard, ShardContext, ShardStopped
-from hpcpipe.stages._download_plan import COVERS
+from hpcpipe.stages._download_plan import FAILED
 from hpcpipe.stages._download_sample import SampleMaker
 from hpcpipe.stages._download_watch import Watch
 
@@ -89,7 +89,7 @@ class _Shard:
     ) -> None:
         self._stage = stage
         self._number = int(shard.meta["number"])
-        self._counter = "retried" if COVERS in shard.meta else "urls"  # each URL is counted once
+        self._failed: dict[str, int] = shard.meta.get(FAILED, {})
         self._ctx = ctx
         self._tools = tools
         self._out = out
@@ -110,6 +110,8 @@ class _Shard:
             self._write(*self._made.popleft().result())
         for index, row in itertools.chain(sorted(self._open.items()), numbered):
             self._give_up(index, row)
+        for failure, number in self._failed.items():  # which were counted where they failed first
+            self._ctx.count(_counter("failed_to_download", failure), -number)
 
     def _should_end(self) -> bool:
         return self._ctx.should_stop or time.monotonic() > self._until
@@ -141,7 +143,7 @@ class _Shard:
 
     def _write(self, row: DownloadRow, content: bytes | None) -> None:
         self._out.add(row, content)
-        self._ctx.count(self._counter)
+        self._ctx.count("retried" if self._failed else "urls")
         if row.error_class is not None:
             self._ctx.count(_counter(row.status, row.error_class))
         self._ctx.count_read(row.num_bytes or 0)
