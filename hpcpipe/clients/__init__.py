@@ -20,7 +20,8 @@ From one state to the next:
 Names and rules:
     url          URLs taken apart and checked
     addresses    which IP addresses are refused
-    resolver     names to addresses, in threads, kept for a while
+    resolver     names to addresses, kept for a while
+    lookups      threads that look names up
     proxies      which proxy the environment names
     rule_desk    asks hosts for their rules
     host_rules   robots.txt and the TDM file

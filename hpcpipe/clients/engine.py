@@ -12,12 +12,13 @@ from hpcpipe.clients.failure import Failure
 from hpcpipe.clients.host import Host, Hosts
 from hpcpipe.clients.host_rules import HostRules
 from hpcpipe.clients.job import Job, Where
+from hpcpipe.clients.lookups import Lookup
 from hpcpipe.clients.manners import BadRedirectError, note, redirect_target
 from hpcpipe.clients.memory import Memory
 from hpcpipe.clients.options import FetchOptions
 from hpcpipe.clients.proxies import Proxies
 from hpcpipe.clients.records import Fetched
-from hpcpipe.clients.resolver import Lookup, Resolution, Resolver
+from hpcpipe.clients.resolver import Resolution, Resolver
 from hpcpipe.clients.rule_desk import RuleDesk
 from hpcpipe.clients.traffic import Ended, Traffic
 from hpcpipe.clients.transfer import REDIRECTS

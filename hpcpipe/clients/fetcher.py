@@ -8,9 +8,9 @@ from types import TracebackType
 
 from hpcpipe.clients.engine import Engine
 from hpcpipe.clients.job import Job
+from hpcpipe.clients.lookups import Lookup, system_lookup
 from hpcpipe.clients.options import FetchOptions
 from hpcpipe.clients.records import Fetched, HostStats, Request
-from hpcpipe.clients.resolver import Lookup, system_lookup
 
 
 class Fetcher:

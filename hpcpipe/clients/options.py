@@ -33,7 +33,7 @@ class FetchOptions:
         max_redirects: of one try.
         max_file_bytes: a larger file is given up as soon as it shows, after decoding.
         max_held_bytes: bytes held at once, of transfers and of results not yet taken.
-        dns_threads: look-ups at once.
+        dns_threads: first look-ups at once; a quarter as many more ask again.
         dns_tries: for names whose servers do not answer now.
         dns_ttl_s: how long addresses are used.
         dns_negative_ttl_s: how long a failed look-up is not repeated.

@@ -1,26 +1,26 @@
 """Names to addresses: looked up in threads, kept for a while, vetted.
 
 ``getaddrinfo`` is asked, so that /etc/hosts and whatever else the machine knows of names counts.
-It tells no time to live; addresses are kept for a time that the options say.
+It tells no time to live; addresses are kept for a time that the options say. Names whose servers
+do not answer now are asked for again by threads of their own, so that they hold up no others.
 """
 
-import queue
 import socket
-import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from hpcpipe.clients.addresses import is_public
 from hpcpipe.clients.failure import Failure
-from hpcpipe.clients.job import Job
+from hpcpipe.clients.job import Job, Where
+from hpcpipe.clients.lookups import Crew, Lookup, Question
 from hpcpipe.clients.options import FetchOptions
 
 MAX_NAMES = 50_000
 MAX_ADDRESSES = 8
-
-Lookup = Callable[[str, int], list[str]]
-"""Addresses of a name, asked with a port. Raises OSError, `socket.gaierror` above all."""
+_SHARE_OF_RETRIES = 4
+"""Of so many threads, one more asks again."""
 
 
 class Resolution(NamedTuple):
@@ -39,10 +39,10 @@ class Resolution(NamedTuple):
     expires: float
 
 
-def system_lookup(host: str, port: int) -> list[str]:
-    """Ask the system for the addresses of a name. Raises OSError."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for _, _, _, _, address in found]
+class _Found(NamedTuple):
+    question: Question
+    resolution: Resolution
+    may_pass: bool
 
 
 class Resolver:
@@ -64,15 +64,17 @@ class Resolver:
         self._wake = wake
         self._known: OrderedDict[str, Resolution] = OrderedDict()
         self._waiting: dict[str, list[Job]] = {}
-        self._asked: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
-        self._found: deque[tuple[str, Resolution]] = deque()
-        self._closed = threading.Event()
-        self._num_threads = 0
+        self._retried: set[str] = set()
+        self._found: deque[_Found] = deque()
+        num_retries = -(-options.dns_threads // _SHARE_OF_RETRIES)
+        self._first, self._again = (
+            Crew(num_threads, self._answer) for num_threads in (options.dns_threads, num_retries)
+        )
 
     @property
     def has_room(self) -> bool:
         """False while as many names wait as would only wait longer for more. Raises nothing."""
-        return len(self._waiting) < 2 * self._options.dns_threads
+        return len(self._waiting) - len(self._retried) < 2 * self._options.dns_threads
 
     def cached(self, host: str, now: float) -> Resolution | None:
         """What a name was found to lead to, where that is still good. Raises nothing."""
@@ -94,17 +96,17 @@ class Resolver:
             self._waiting[host].append(job)
             return
         self._waiting[host] = [job]
-        self._asked.put((host, port))
-        if self._num_threads < min(self._options.dns_threads, len(self._waiting)):
-            self._num_threads += 1
-            # A look-up may hang for long: a daemon does not keep the process from ending.
-            threading.Thread(target=self._work, name="hpcpipe-dns", daemon=True).start()
+        self._first.ask(Question(host, port, 1, 0.0))
 
     def collect(self, now: float) -> list[tuple[Resolution, list[Job]]]:
         """Take the look-ups that have ended, with the jobs that wait for them. Raises nothing."""
         ended = []
         while self._found:
-            host, found = self._found.popleft()
+            question, found, may_pass = self._found.popleft()
+            if may_pass and self._try_again(question):
+                continue
+            host = question.host
+            self._retried.discard(host)
             is_good = found.failure in (None, Failure.REFUSED_ADDRESS)
             options = self._options
             ttl_s = options.dns_ttl_s if is_good else options.dns_negative_ttl_s
@@ -117,30 +119,34 @@ class Resolver:
 
     def close(self) -> None:
         """Let the threads end, each after the look-up it is at. Raises nothing."""
-        self._closed.set()
-        for _ in range(self._num_threads):
-            self._asked.put(None)
+        self._first.close()
+        self._again.close()
 
-    def _work(self) -> None:
-        while (asked := self._asked.get()) is not None and not self._closed.is_set():
-            host, port = asked
-            self._found.append((host, self._resolve(host, port)))
-            self._wake()
+    def _try_again(self, question: Question) -> bool:
+        host, port, num_tries, _ = question
+        if num_tries >= self._options.dns_tries or not self._is_waited_for(host):
+            return False
+        pause_s = self._options.backoff_s * 2 ** (num_tries - 1)
+        self._retried.add(host)
+        self._again.ask(Question(host, port, num_tries + 1, time.monotonic() + pause_s))
+        return True
 
-    def _resolve(self, host: str, port: int) -> Resolution:
-        error: OSError | UnicodeError
-        for num_try in range(self._options.dns_tries):
-            try:
-                return self._vetted(self._lookup(host, port))
-            except (OSError, UnicodeError) as failed:
-                error = failed
-                if getattr(failed, "errno", None) != socket.EAI_AGAIN:
-                    break
-            if num_try + 1 < self._options.dns_tries:
-                self._closed.wait(self._options.backoff_s * 2**num_try)
-        is_unknown = isinstance(error, UnicodeError) or error.errno in _NO_SUCH_NAME
-        failure = Failure.UNKNOWN_HOST if is_unknown else Failure.DNS
-        return Resolution((), failure, f"the name was not found: {error}", 0.0)
+    def _is_waited_for(self, host: str) -> bool:
+        return any(job.where is Where.NAME for job in self._waiting.get(host, ()))
+
+    def _answer(self, question: Question) -> None:
+        """In a thread: look a name up."""
+        may_pass = False
+        try:
+            found = self._vetted(self._lookup(question.host, question.port))
+        except (OSError, UnicodeError) as error:
+            number = getattr(error, "errno", None)
+            may_pass = number == socket.EAI_AGAIN
+            is_unknown = isinstance(error, UnicodeError) or number in _NO_SUCH_NAME
+            failure = Failure.UNKNOWN_HOST if is_unknown else Failure.DNS
+            found = Resolution((), failure, f"the name was not found: {error}", 0.0)
+        self._found.append(_Found(question, found, may_pass))
+        self._wake()
 
     def _vetted(self, addresses: list[str]) -> Resolution:
         unique = tuple(dict.fromkeys(addresses))

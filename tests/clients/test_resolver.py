@@ -71,6 +71,39 @@ def test_what_fails_for_now_is_asked_again(fetch, server):
     assert names.asked.count("never.test") == 3
 
 
+def test_names_that_are_asked_again_hold_up_no_others(fetch, server):
+    server.answers["/a"] = reply(body=b"x")
+    names = Names(good=["127.0.0.1"], **{f"bad{number}": AGAIN for number in range(20)})
+    urls = [f"http://bad{number}.test/" for number in range(20)]
+    urls.append(f"http://good.test:{server.port}/a")
+    # each of them would pause for longer than there is time, in the only thread
+    *bad, good = fetch(*urls, lookup=names, dns_threads=1, backoff_s=60.0, deadline_s=3.0)
+    assert {one.failure for one in bad} == {Failure.DNS}
+    assert good.content == b"x"
+
+
+def test_a_name_that_nobody_waits_for_is_not_asked_again(options, server):
+    server.answers["/a"] = reply(body=b"x")
+    given_up = threading.Event()
+
+    def second():
+        given_up.wait(60)
+        return AGAIN
+
+    answers = iter([lambda: AGAIN, second])
+    names = Names(bad=lambda: next(answers)(), good=["127.0.0.1"])
+    with Fetcher(options(deadline_s=1.0, backoff_s=0.1), names) as fetcher:
+        (bad,) = fetcher.fetch([Request(0, "http://bad.test/")])
+        assert bad.failure is Failure.DNS
+        given_up.set()
+        end = time.monotonic() + 30
+        while fetcher._engine._resolver._waiting and time.monotonic() < end:
+            list(fetcher.fetch([Request(0, f"http://good.test:{server.port}/a")]))
+        (again,) = fetcher.fetch([Request(0, "http://bad.test/")])
+        assert "Temporary failure" in again.error  # remembered
+    assert names.asked.count("bad.test") == 2
+
+
 def test_addresses_are_asked_for_again_after_their_time(options, server):
     server.answers["/a"] = reply(body=b"x")
     names = Names(a=["127.0.0.1"])
