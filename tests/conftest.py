@@ -19,10 +19,12 @@ FIRST_CLUSTER = ("test_environment", "test_events", "test_run", "test_verbs")
 
 
 class Scheduler(LoadScopeScheduling):
-    """Of several processes two have all of SLURM, half each; the other tests go anywhere."""
+    """Of several processes two have half of SLURM each, and one Spark; other tests go anywhere."""
 
     def _split_scope(self, nodeid: str) -> str:
         folder, _, name = nodeid.partition("::")[0].rpartition("/")
+        if name == "test_spark.py":
+            return name
         if folder != "tests/slurm":
             return nodeid
         return f"slurm, {'first' if name.startswith(FIRST_CLUSTER) else 'second'} cluster"
