@@ -5,8 +5,8 @@ from collections import Counter
 from hpcpipe.runtime.done_table import Counted
 from hpcpipe.runtime.unmade import is_unmade
 
-URLS = "urls"
-"""Counter of stages that download: their samples are called images, as their users know it."""
+OF_DOWNLOADS = frozenset({"urls", "retried"})
+"""Counters of stages that download: their samples are called images, as their users know it."""
 MAX_STATUSES = 100
 _ALWAYS = ("failed_to_download", "failed_to_resize")
 
@@ -38,7 +38,7 @@ class Metrics:
         """
         self.num_shards += 1
         self._num_made += event.num_samples
-        self._is_download |= URLS in event.stats
+        self._is_download |= not OF_DOWNLOADS.isdisjoint(event.stats)
         self._began_at = min(self._began_at, event.at - event.seconds)
         self._ended_at = max(self._ended_at, event.at)
         for counter, number in event.stats.items():
@@ -55,7 +55,7 @@ class Metrics:
 
         Returns:
             ``PREFIX/img_per_sec`` (``samples_per_s`` of what is no download), ``PREFIX/count``,
-            ``PREFIX/shards`` and, where samples may fail, ``PREFIX/success`` and the share of
+            ``total/shards`` and, where samples may fail, ``PREFIX/success`` and the share of
             each why, e.g. ``PREFIX/failed_to_download``.
 
         Raises:
@@ -64,7 +64,7 @@ class Metrics:
         count, seconds = self._count(), self._ended_at - self._began_at
         rate = "img_per_sec" if self._is_download else "samples_per_s"
         figures = {rate: count / seconds if seconds > 0 else 0.0, "count": count}
-        if self.num_shards > 1 or prefix == "total":
+        if prefix == "total":
             figures["shards"] = self.num_shards
         if count and (self._whys or self._is_download):
             figures["success"] = self._num_made / count
