@@ -12,6 +12,7 @@ from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.plan import Plan, write_plan
 from hpcpipe.manifest.state import RunState
 from hpcpipe.manifest.usage import Usage
+from hpcpipe.runtime.live import Live
 from hpcpipe.runtime.nodes import BadNode, find_bad_nodes, spoilt_shards
 from hpcpipe.runtime.workers import WorkerView
 from hpcpipe.stage import Shard
@@ -43,7 +44,7 @@ def worker(node: str, num_done: int, note: str = "") -> WorkerView:
     identity = Identity(name="w", label="w", host="h", node=node, machine="", pid=1, start_ticks=0)
     used = Usage(num_done=num_done)
     beat = Beat(counter=1, at=0.0, state="ended" if note else "working", used=used, note=note)
-    return WorkerView(identity, beat, "ended" if note else "running", 0.0, None)
+    return WorkerView(identity, beat, "ended" if note else "running", Live(), 0.0, None)
 
 
 def bad(plan: Plan, events: list[Event], *workers: WorkerView, limit: int | None = 3):
