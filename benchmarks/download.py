@@ -8,8 +8,8 @@ Photos of about 150 KB are fetched into webdataset shards of 1,250 (for two work
 their bytes kept and once resized (keep_ratio, 256 px, JPEG 95), by as many processes of either
 program, all checks of ours on. The rate is that of the work alone, from the first start to the
 last end in ``_stats.json``, which both write; seconds, CPU and peak memory (PSS) are those of the
-whole command with all its processes. img2dataset needs an environment of its own: ``pip install img2dataset==1.47``; --slurm
-needs a cluster whose sbatch is on the path.
+whole command with all its processes. img2dataset needs an environment of its own:
+``pip install img2dataset==1.47``; --slurm needs a cluster whose sbatch is on the path.
 """
 
 import argparse

@@ -1,3 +1,5 @@
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalReader
 from hpcpipe.runtime import changes
 from hpcpipe.runtime.changes import extend_plan, reset_shards
+from hpcpipe.runtime.replanning import keep_artifacts, new_artifacts
 from hpcpipe.runtime.results import open_state
 from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inputs
 
@@ -87,6 +90,28 @@ def test_shards_of_failures_never_stand_for_others(tmp_path, monkeypatch):
     with pytest.raises(PlanError, match=r"gave shard a, which the run has"):
         run_here(toy_config(tmp_path, retry_failed=True))
     assert len(list(run_dir.glob("plan*.jsonl"))) == 1
+
+
+@pytest.mark.parametrize("error", [None, errno.EPERM])
+def test_new_artifacts_never_take_the_place_of_others(tmp_path, monkeypatch, error):
+    write_inputs(tmp_path, a="one")
+    run = prepare(toy_config(tmp_path))[0]
+    (run.artifacts / "old").write_text("as it was")
+    with new_artifacts(run) as folder:
+        (folder / "old").write_text("other")
+        (folder / "new").write_text("new")
+        (folder / "new").chmod(0o666)
+        if error:  # a filesystem without hard links
+
+            def refuse(*args):
+                raise OSError(error, os.strerror(error))
+
+            monkeypatch.setattr(os, "link", refuse)
+        keep_artifacts(run, folder)
+    found = {path.name: path.read_text() for path in run.artifacts.iterdir()}
+    assert found == {"old": "as it was", "new": "new"}
+    assert (run.artifacts / "new").stat().st_mode & 0o777 == 0o664
+    assert not folder.exists()
 
 
 def test_finalize_that_is_claimed_while_shards_are_reset_does_not_count(tmp_path, monkeypatch):
