@@ -111,7 +111,7 @@ class RowColumns:
         last = (CAPTION, URL)
         kept = [field for field in listed if field.name not in (*last, self._digest)]
         kept += [field for name in last for field in listed if field.name == name]
-        _check_names([field.name for field in kept], {*own.names, *_reserved(shard_format)})
+        check_names([field.name for field in kept], shard_format)
         self.schema = pa.schema([*kept, *own])
         self.has_caption = CAPTION in listed.names
         self._listed = [field.name for field in kept]
@@ -140,6 +140,30 @@ class RowColumns:
         if row.exif is not None and "exif" in values:
             values["exif"] = to_json(row.exif).decode()
         return values
+
+
+def check_names(listed: list[str], shard_format: ShardFormat) -> None:
+    """Check that columns of a list can stand beside ours.
+
+    Args:
+        listed: their names; the checksum's own may be among them.
+        shard_format: which of our own columns there are.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        ConfigError: a name is there twice, or is ours.
+    """
+    own = {name for name, _ in _own_fields(shard_format)} | _reserved(shard_format)
+    kept = [name for name in listed if name != shard_format.digest]
+    twice = {name for name in kept if kept.count(name) > 1}
+    if taken := sorted(twice | (own & set(kept))):
+        raise ConfigError(
+            f"the list's columns {', '.join(map(repr, taken))} cannot be saved under these names: "
+            "a column of that name is written already. Leave them out of the columns to save, or "
+            "rename them in the list"
+        )
 
 
 def as_unicode(text: str) -> str:
@@ -201,13 +225,3 @@ def _reserved(shard_format: ShardFormat) -> set[str]:
     if shard_format.output_format == "parquet":
         return {shard_format.content_name}
     return {shard_format.content_name, "txt"} if shard_format.output_format == "tfrecord" else set()
-
-
-def _check_names(listed: list[str], own: set[str]) -> None:
-    twice = {name for name in listed if listed.count(name) > 1}
-    if taken := sorted(twice | (own & set(listed))):
-        raise ConfigError(
-            f"the list's columns {', '.join(map(repr, taken))} cannot be saved under these names: "
-            "a column of that name is written already. Leave them out of the columns to save, or "
-            "rename them in the list"
-        )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from hpcpipe.clients.options import FetchOptions
 from hpcpipe.errors import ConfigError
 from hpcpipe.formats.digests import DigestKind
-from hpcpipe.formats.download_rows import OutputFormat, ShardFormat
+from hpcpipe.formats.download_rows import OutputFormat, ShardFormat, check_names
 from hpcpipe.formats.image_options import ImageOptions
 from hpcpipe.formats.shard_names import ShardNames
 from hpcpipe.formats.url_list_columns import UrlColumns
@@ -152,8 +152,10 @@ class Download(Stage):
             One shard a range; it keeps the number that it was planned with before.
 
         Raises:
+            ConfigError: a column cannot be saved under its name.
             PlanError: a list cannot be read, is malformed or lacks a column.
         """
+        check_names(list(self.columns.names), self.shard_format)
         return plan_lists(self, ctx)
 
     def plan_retries(self, ctx: RetryContext) -> Iterable[Shard]:

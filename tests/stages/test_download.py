@@ -119,6 +119,7 @@ def test_a_run_goes_on_where_it_was_left(tmp_path, photos):
     ("options", "words"),
     [
         (["stage.url_col=link"], "has no column 'link' (stage.url_col)"),
+        (["stage.save_cols=[width]"], "the list's columns 'width' cannot be saved under these"),
         (["stage.verify_col=caption", "stage.digest=null"], "say which with stage.digest"),
         (["stage.shard_samples=0"], "stage.shard_samples=0: must be 1 or more"),
         (["stage.fetch.contact=me"], "stage.fetch.contact must be a mail address or a URL"),
