@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ class Transfer:
     """
 
     __slots__ = (
-        *("_chunks", "_directives", "_error", "_failure", "_head", "_is_cut", "_is_discarded"),
+        *("_content", "_directives", "_error", "_failure", "_head", "_is_cut", "_is_discarded"),
         *("_is_put_back", "_is_refused", "_max_bytes", "_memory", "_options", "begun", "curl"),
         *("job", "lines", "num_bytes", "pinned", "reserved_bytes"),
     )
@@ -103,7 +104,7 @@ class Transfer:
         self._max_bytes = max_bytes
         self.num_bytes = 0
         self.lines.clear()
-        self._chunks: list[bytes] = []
+        self._content = io.BytesIO()
         self._head: Head | None = None
         self._failure: Failure | None = None
         self._error = ""
@@ -130,11 +131,11 @@ class Transfer:
             if not self.job.is_rule:
                 return self.give_up(Failure.TOO_LARGE, f"more than {self._max_bytes} bytes")
             self._is_cut = True
-            self._chunks.append(data[: self._max_bytes - self.num_bytes])
+            self._content.write(data[: self._max_bytes - self.num_bytes])
             return 0
         if self.num_bytes > self.reserved_bytes and not self._reserve(self.num_bytes):
             return 0
-        self._chunks.append(data)
+        self._content.write(data)
         return None
 
     def open_socket(self, _purpose: int, address: Any) -> Descriptor | int:
@@ -188,8 +189,8 @@ class Transfer:
         if not self._is_put_back:
             self._judge_end(head, code, message)
             if self._failure is None and not self._is_discarded:
-                content = b"".join(self._chunks)
-        self._chunks = []
+                content = self._content.getvalue()
+        self._content = io.BytesIO()
         self._memory.release(self.reserved_bytes - len(content))
         self.reserved_bytes = 0
         return Outcome(self._failure, self._error, head, content, self.num_bytes, self._is_put_back)

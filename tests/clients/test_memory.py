@@ -1,3 +1,5 @@
+import tracemalloc
+
 from hpcpipe.clients.fetcher import Fetcher
 from hpcpipe.clients.memory import Memory
 from hpcpipe.clients.records import Request
@@ -52,6 +54,24 @@ def test_nothing_stays_reserved_after_an_abort(options, nginx):
         next(stream)
         stream.close()
         assert fetcher._engine.memory.held_bytes == 0
+
+
+def test_content_in_tiny_pieces_takes_no_more_memory_than_in_one(options, server):
+    server.answers["/a"] = _tiny_pieces
+    with Fetcher(options()) as fetcher:
+        tracemalloc.start()
+        (one,) = fetcher.fetch([Request(0, f"{server.url}/a")])
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert one.content == b"ab" * 100_000
+    assert peak_bytes < 3 * MB
+
+
+def _tiny_pieces(connection, asked):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(100):
+        connection.sendall(b"2\r\nab\r\n" * 1000)
+    connection.sendall(b"0\r\n\r\n")
 
 
 def _without_length(connection, asked):
