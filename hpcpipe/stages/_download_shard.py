@@ -95,7 +95,8 @@ class _Shard:
         self._out = out
         self._open: dict[int, dict[str, Any]] = {}
         self._is_read = False
-        self._made: deque[Future[tuple[DownloadRow, bytes | None]]] = deque()
+        self._made: deque[tuple[int, Future[tuple[DownloadRow, bytes | None]]]] = deque()
+        self._made_bytes = 0
         limit_s = stage.shard_deadline_s
         self._until = time.monotonic() + limit_s if limit_s is not None else float("inf")
 
@@ -107,7 +108,7 @@ class _Shard:
         if self._ctx.should_stop and (self._open or not self._is_read):
             raise ShardStopped
         while self._made:
-            self._write(*self._made.popleft().result())
+            self._write_oldest()
         for index, row in itertools.chain(sorted(self._open.items()), numbered):
             self._give_up(index, row)
         for failure, number in self._failed.items():  # which were counted where they failed first
@@ -126,9 +127,22 @@ class _Shard:
         """Have a sample made of what came, and write those that are ready, in this order."""
         listed = self._open.pop(fetched.index)
         key = self._stage.names.key(self._number, fetched.index)
-        self._made.append(self._tools.pool.submit(self._tools.make_sample, key, listed, fetched))
-        while self._made and (self._made[0].done() or len(self._made) > self._tools.max_made):
-            self._write(*self._made.popleft().result())
+        made = self._tools.pool.submit(self._tools.make_sample, key, listed, fetched)
+        self._made.append((len(fetched.content), made))
+        self._made_bytes += len(fetched.content)
+        while self._made and (self._made[0][1].done() or self._has_many):
+            self._write_oldest()
+
+    @property
+    def _has_many(self) -> bool:
+        """Samples that are made take enough memory, or keep all threads busy."""
+        most_bytes = self._stage.fetch.max_file_bytes
+        return len(self._made) > self._tools.max_made or self._made_bytes > most_bytes
+
+    def _write_oldest(self) -> None:
+        num_bytes, made = self._made.popleft()
+        self._write(*made.result())
+        self._made_bytes -= num_bytes
 
     def _give_up(self, index: int, listed: dict[str, Any]) -> None:
         """Write a row that there was no time for."""

@@ -9,13 +9,17 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from hpcpipe.compose.api import compose_run
+from hpcpipe.runtime.context import SetupContext
 from tests.servers.raw_http import raw_server, reply
+from tests.stages.drive import Drive
 
 PHOTO = (Path(__file__).parents[1] / "data/photos/cat.jpg").read_bytes()
 
@@ -197,6 +201,42 @@ def test_boxes_are_blurred(tmp_path, server, as_text):
     assert Counter(row["error_class"] for row in results(tmp_path)) == {
         None: 3, "bad_blurring_boxes": 1,
     }  # fmt: skip
+
+
+class Unhurried:
+    """Takes work as an executor does, and does it when its result is asked for."""
+
+    def __init__(self):
+        self.held_bytes = self.most_held_bytes = 0
+
+    def submit(self, make_sample, key, listed, fetched):
+        self.held_bytes += len(fetched.content)
+        self.most_held_bytes = max(self.held_bytes, self.most_held_bytes)
+
+        def result():
+            self.held_bytes -= len(fetched.content)
+            return make_sample(key, listed, fetched)
+
+        return SimpleNamespace(done=lambda: False, result=result)
+
+
+def test_large_files_do_not_pile_up_before_slow_threads(tmp_path, server):
+    server.answers["/large"] = reply("200 OK", bytes(1 << 20))
+    rows = [{"url": f"{server.url}/large"}] * 40
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
+    stage = compose_run(
+        "download", input=str(tmp_path / "list.parquet"), kind="file", output_format="dummy",
+        fetch={"allow_private_hosts": True, "max_file_bytes": 2 << 20}, image_threads=8,
+    ).stage  # fmt: skip
+    drive = Drive(stage, tmp_path / "run")
+    (shard,) = drive.plan()
+    drive.state = stage.setup(SetupContext("cpu", drive.scratch, drive.artifacts))
+    drive.state.pool = Unhurried()
+    drive.process(shard)
+    drive.state.fetcher.close()
+    table = pq.read_table(tmp_path / "run/out/00000.parquet")
+    assert table["status"].to_pylist() == ["success"] * 40
+    assert drive.state.pool.most_held_bytes == 3 << 20
 
 
 def test_who_loses_many_urls_is_told_so_and_why(tmp_path, server):
