@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import venv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ import pytest
 
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import task
+from hpcpipe.launch.spark_task import work_in_task
 from hpcpipe.launch.start import start
 from hpcpipe.manifest.identity import Identity, process_runs
 from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_inputs
@@ -92,6 +94,27 @@ def test_tasks_share_the_shards_and_the_bytes_are_the_same_as_here(tmp_path, ses
     write_inputs(tmp_path, more="words")
     assert start(spark(tmp_path, extend=True), "submit").exit_code == 0
     assert (started.run_dir / "out" / "more.out").exists()
+
+
+def test_a_copy_of_a_task_is_harmless(tmp_path, session):
+    gate = tmp_path / "gate"
+    write_inputs(tmp_path, a=f"gate {gate}", b=f"gate {gate}")
+    config = spark(tmp_path)
+    run_dir = Path(config.run_dir)
+
+    def copy_and_open():
+        wait_for(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
+        copy = pool.submit(work_in_task, str(run_dir), 1, 0, 0.1)
+        wait_for(lambda: len(identities(run_dir)) == 3)
+        gate.touch()
+        return copy.result()
+
+    with ThreadPoolExecutor(2) as pool:
+        said = pool.submit(copy_and_open)
+        assert start(config, "submit").exit_code == 0
+        assert said.result() == ""
+    assert sorted(i.label for i in identities(run_dir)) == ["spark-1-0", "spark-1-0", "spark-1-1"]
+    assert sorted(e.shard for e in events_of(run_dir, "done")) == ["a", "b"]
 
 
 def test_a_killed_workers_shard_is_done_by_another(tmp_path, session, capsys):
