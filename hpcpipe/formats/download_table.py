@@ -6,6 +6,7 @@ Of what is written, only the failures are read again here.
 from collections.abc import Collection
 from typing import Any
 
+from hpcpipe.formats.download_rows import to_json
 from hpcpipe.formats.parquet_sink import ParquetSink
 from hpcpipe.formats.source import open_source
 from hpcpipe.formats.url_list_parquet import open_parquet, parquet_errors
@@ -55,7 +56,7 @@ class DownloadTable:
         Raises:
             OSError: writing failed.
         """
-        self._num_bytes += sum(map(_num_bytes, values.values()))
+        self._num_bytes += len(to_json(values))  # as Arrow, about; quicker than to add it up
         if self._has_content:
             self._rows.append((*values.values(), content))
             self._num_bytes += len(content or b"")
@@ -115,12 +116,3 @@ def read_failed(path: str, error_classes: Collection[str]) -> Any:
             failed = rows.filter(pc.is_in(rows["error_class"], wanted))
             found = pa.concat_tables([found, failed])
     return found.sort_by("key").combine_chunks()
-
-
-def _num_bytes(value: Any) -> int:
-    """About how much memory a value takes as Arrow."""
-    if isinstance(value, str | bytes):
-        return len(value)
-    if isinstance(value, list | tuple):
-        return sum(map(_num_bytes, value))
-    return sum(map(_num_bytes, value.values())) if isinstance(value, dict) else 8

@@ -25,7 +25,11 @@ _SIZES = ("width", "height", "original_width", "original_height")
 
 
 class SampleMaker:
-    """Checks what came, and resizes images; threads share one."""
+    """Checks what came, and resizes images; threads share one.
+
+    Attributes:
+        is_quick: whether no image has to be decoded.
+    """
 
     def __init__(self, stage: Download) -> None:
         """Load what it takes.
@@ -42,6 +46,7 @@ class SampleMaker:
         self._is_any_file = stage.kind == "file"
         options = stage.images_to_make
         self._resize = ImageResizer(options) if options is not None else None
+        self.is_quick = options is None or options.disable_all_reencoding
 
     def __call__(
         self, key: str, listed: Mapping[str, Any], fetched: Fetched

@@ -127,6 +127,9 @@ class _Shard:
         """Have a sample made of what came, and write those that are ready, in this order."""
         listed = self._open.pop(fetched.index)
         key = self._stage.names.key(self._number, fetched.index)
+        if self._tools.make_sample.is_quick:  # quicker than to hand it to another thread
+            self._write(*self._tools.make_sample(key, listed, fetched))
+            return
         made = self._tools.pool.submit(self._tools.make_sample, key, listed, fetched)
         self._made.append((len(fetched.content), made))
         self._made_bytes += len(fetched.content)
