@@ -225,7 +225,7 @@ def test_large_files_do_not_pile_up_before_slow_threads(tmp_path, server):
     rows = [{"url": f"{server.url}/large"}] * 40
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
     stage = compose_run(
-        "download", input=str(tmp_path / "list.parquet"), kind="file", output_format="dummy",
+        "download", input=str(tmp_path / "list.parquet"), kind="image", output_format="dummy",
         fetch={"allow_private_hosts": True, "max_file_bytes": 2 << 20}, image_threads=8,
     ).stage  # fmt: skip
     drive = Drive(stage, tmp_path / "run")
@@ -235,7 +235,7 @@ def test_large_files_do_not_pile_up_before_slow_threads(tmp_path, server):
     drive.process(shard)
     drive.state.fetcher.close()
     table = pq.read_table(tmp_path / "run/out/00000.parquet")
-    assert table["status"].to_pylist() == ["success"] * 40
+    assert table["error_class"].to_pylist() == ["not_an_image"] * 40
     assert drive.state.pool.most_held_bytes == 3 << 20
 
 
