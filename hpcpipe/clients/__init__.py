@@ -25,6 +25,7 @@ Names and rules:
     proxies      which proxy the environment names
     rule_desk    asks hosts for their rules
     host_rules   robots.txt and the TDM file
+    robots       robots.txt, read for one agent
     opt_out      what headers say about the use of a file
 
 HTTP, by libcurl:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from hpcpipe.clients.failure import Failure
 from hpcpipe.clients.job import Job
 from hpcpipe.clients.records import Fetched
+from hpcpipe.clients.robots import parse_robots
 from hpcpipe.clients.url import Url
 from hpcpipe.errors import missing_extra
 
@@ -77,7 +78,7 @@ class HostRules:
         failure = fetched.failure
         if failure is None:
             self.num_bytes += len(fetched.content)
-            self._robots = _parse_robots(fetched.content)
+            self._robots = parse_robots(fetched.content, self._agent)
         elif failure in _SERVER_ERRORS:
             failure = Failure.ROBOTS_UNREACHABLE
         if failure is not None and failure not in _ALLOWS_ALL:
@@ -151,15 +152,6 @@ def check_installed() -> None:
         import protego  # noqa: F401
     except ImportError as error:
         raise missing_extra("protego", "download", "reading robots.txt") from error
-
-
-def _parse_robots(content: bytes) -> Any:
-    text = content.decode("utf-8-sig", errors="replace")
-    if "allow" not in text.lower():
-        return None
-    from protego import Protego
-
-    return Protego.parse(text)
 
 
 def _parse_tdm(content: bytes) -> tuple[tuple[str, bool], ...]:
