@@ -12,6 +12,8 @@ from hpcpipe.stage import Input
 
 MIN_GROUP_ROWS = 1 << 13
 MAX_GROUP_ROWS = 1 << 14
+MAX_GROUP_BYTES = 64 << 20
+"""Of rows with long captions fewer make a group: it is held while it is written, and read."""
 
 
 def convert_list(
@@ -93,12 +95,14 @@ class ListWriter:
         self.num_rows += len(batch)
         while len(self._held) >= (size := min(self._left, MAX_GROUP_ROWS)):
             self._flush(size)
-            self._left = self._left - size or self._span
+        if self._held.nbytes >= MAX_GROUP_BYTES:
+            self._flush(len(self._held))
 
     def _flush(self, num_rows: int) -> None:
         with self._named():
             self._writer.write_table(self._held.slice(0, num_rows), row_group_size=num_rows)
         self._held = self._held.slice(num_rows)
+        self._left = self._left - num_rows or self._span
 
     def __enter__(self) -> "ListWriter":
         return self

@@ -183,6 +183,17 @@ def test_each_file_of_a_folder_is_cut_by_itself_and_keeps_its_artifact(tmp_path)
     assert {name: (artifacts / name).read_bytes() for name in made} == made
 
 
+def test_rows_with_long_captions_make_smaller_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(url_list_convert, "MAX_GROUP_BYTES", 20_000)
+    rows = [(f"https://h/{n}", "x" * 8000, str(n)) for n in range(23)]
+    (tmp_path / "a.jsonl").write_bytes(WRITERS["jsonl"](rows))
+    ranges = planned(str(tmp_path / "a.jsonl"), tmp_path, 10)
+    metadata = pq.read_metadata(tmp_path / ranges[0].meta["artifact"])
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert sizes == [3, 3, 3, 1, 3, 3, 3, 1, 3]
+    assert read_all(ranges, tmp_path) == rows
+
+
 def test_row_groups_of_a_converted_list_end_where_ranges_end(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"https://example.com/{n}\n" for n in range(100)))
