@@ -25,8 +25,7 @@ class ResizedImage(NamedTuple):
         height: of this file, in pixels.
         original_width: of the file downloaded, in pixels.
         original_height: of the file downloaded, in pixels.
-        exif: metadata of the file downloaded, as text by name; None where there is none, or it was
-            not asked for.
+        exif: metadata of the file downloaded, as text by name; None where it was not asked for.
     """
 
     content: bytes
@@ -88,8 +87,7 @@ class ImageResizer:
         header = read_header(content)
         shown = header.shown
         check_size(shown, options)
-        found = read_exif(header.exif) if options.extract_exif and header.exif else None
-        exif = found or None
+        exif = read_exif(header.exif or b"") if options.extract_exif else None
         checked = check_boxes(boxes)
         if options.disable_all_reencoding:
             if checked:
