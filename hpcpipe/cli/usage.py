@@ -1,7 +1,8 @@
 """The help texts, made of the YAML files' own comments."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from hpcpipe.compose import conf_files
 from hpcpipe.config.convert import unknown_key
@@ -91,12 +92,26 @@ def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
     if name not in files:
         raise ConfigError(unknown_choice(group, name))
     text = conf_files.read_text(files[name])
-    options = [option for option in conf_files.options(text) if option.name != "steps"]
+    options = [option for option in _with_nested(text) if option.name != "steps"]
     parts = [f"{group}={name}: {conf_files.summary(text)}\n"]
     parts.append(_option_table("options", options, f"{group}."))
     if group == "pipeline":
         return "\n".join([*parts, _steps(text), _common_options(without=OF_ONE_RUN)])
     return "\n".join([*parts, _common_options()])
+
+
+def _with_nested(text: str) -> Iterator[conf_files.OptionText]:
+    """The options of a file; those of a group with their dotted names, under what it is for."""
+    for option in conf_files.options(text):
+        below = conf_files.block(text, option.name) if not option.value else ""
+        nested = conf_files.options(below, has_opening=False) if option.name != "steps" else []
+        if not nested:
+            yield option
+        for number, inner in enumerate(nested):
+            name, heading = f"{option.name}.{inner.name}", inner.heading
+            if number == 0:
+                heading = f"{option.name}: {option.comment}".rstrip(": ")
+            yield replace(inner, name=name, heading=heading)
 
 
 def _steps(text: str) -> str:
@@ -169,6 +184,8 @@ def _table(title: str, rows: Sequence[tuple[str, str]]) -> str:
         wrapped = textwrap.wrap(text, 96 - width) or [""]
         is_long = len(name) > width
         lines += [f"  {name}"] if is_long else []
+        if is_long and not text:
+            continue
         lines.append(f"  {'' if is_long else name:{width}}  {wrapped[0]}".rstrip())
         lines += [f"  {'':{width}}  {more}" for more in wrapped[1:]]
     return "\n".join(lines) + "\n"

@@ -77,6 +77,21 @@ def test_help_is_shown_even_for_a_file_that_cannot_be_read(project, capsys, args
     assert "dangling" not in shown
 
 
+def test_help_of_a_stage_shows_the_options_of_its_groups(project, capsys):
+    with (project / "conf" / "stage" / "lines.yaml").open("a") as file:
+        file.write(
+            "limits:  # what is too much\n  lines: 3  # in a file\n  words_in_one_line_at_most: 4\n"
+        )
+    assert main(["stage=lines", "--help"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    first = shown.index("  limits: what is too much")
+    assert [line.split() for line in shown[first + 1 : first + 4]] == [
+        ["stage.limits.lines=3", "in", "a", "file"],
+        ["stage.limits.words_in_one_line_at_most=4"],
+        [],
+    ]
+
+
 def test_a_site_file_may_leave_keys_out(project, launcher):
     site_file(project, "partition: cpu\n")
     assert main([*MINE, "site.account=me", "site.slurm.comment=hi"]) == 0
