@@ -79,7 +79,9 @@ def convert_fields(
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: expected a mapping of options, got {values!r}")
     hints = field_types(cls)
-    problems = [unknown_key(key, hints, where) for key in values if key not in hints]
+    unknown = [key for key in values if key not in hints]
+    below = [f"{where}.{name}" for name in _names_below(hints)] if unknown else []
+    problems = [unknown_key(key, hints, where, below) for key in unknown]
     checked: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         if field.name in skip:
@@ -237,6 +239,14 @@ def unknown_key(key: str, valid: Iterable[str], where: str, elsewhere: Iterable[
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     owner = f"{where}." if where else ""
     return f"{owner}{key}: no such option{hint}; there are: {', '.join(names)}"
+
+
+def _names_below(hints: Mapping[str, Any]) -> Iterator[str]:
+    """Dotted names of the options that stand one level deeper."""
+    for name, hint in hints.items():
+        for arm in union_arms(hint):
+            if dataclasses.is_dataclass(arm):
+                yield from (f"{name}.{field.name}" for field in dataclasses.fields(arm))
 
 
 def has_default(field: "dataclasses.Field[Any]") -> bool:

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from hpcpipe.config.convert import MISSING, field_types, union_arms
@@ -69,16 +69,20 @@ def dotted_names(cfg: "DictConfig") -> list[str]:
         cfg: the configuration.
 
     Returns:
-        ``KEY`` and ``SECTION.KEY``, in its order; sections themselves are left out.
+        ``KEY``, ``SECTION.KEY`` and deeper ones, in its order; sections themselves are left out.
 
     Raises:
         Nothing.
     """
-    names: list[str] = []
-    for key, value in raw(cfg).items():
-        section = value if isinstance(value, dict) else None
-        names += [str(key)] if section is None else [f"{key}.{name}" for name in section]
-    return [name for name in names if not name.endswith("._target_")]
+    return [name for name in _leaves(raw(cfg)) if not name.endswith("._target_")]
+
+
+def _leaves(values: dict[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from (f"{key}.{name}" for name in _leaves(value))
+        else:
+            yield str(key)
 
 
 def plain(cfg: "DictConfig", key: str, where: str = "") -> Any:

@@ -2,10 +2,13 @@
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from hpcpipe.config import CONFIG_FILE, Config
+from hpcpipe.config.convert import field_types
+from hpcpipe.config.resolve import is_tuning
 from hpcpipe.errors import RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.manifest.marker import FOLDER, Marker, read_marker
@@ -70,12 +73,23 @@ def _is_bare(output: str) -> bool:
 
 
 def _mismatch(what: str, config: Config, other: Path, way: str) -> RunMismatchError:
-    theirs, ours = _stored_options((other / CONFIG_FILE).read_text()), _stored_options(config.text)
+    stored = _stored_options((other / CONFIG_FILE).read_text()), _stored_options(config.text)
+    hints = field_types(type(config.stage))
+    theirs, ours = (
+        dict(_leaves({key: options[key] for key in options if not is_tuning(hints.get(key))}))
+        for options in stored
+    )
+    keys = theirs.keys() | ours.keys()
+    differing = {key for key in keys if theirs.get(key) != ours.get(key)}
     lines = [
         f"  stage.{key}: {_typed(theirs.get(key))} there, {_typed(ours.get(key))} here"
-        for key in sorted(theirs.keys() | ours.keys())
-        if theirs.get(key) != ours.get(key)
+        for key in sorted(differing)
     ]
+    if config.extend and differing == {"input"}:
+        way = (
+            "extend=true takes in what is new under the same stage.input, so name a folder or a "
+            f"glob from the start. {way}"
+        )
     return RunMismatchError(
         "\n".join(
             [
@@ -85,6 +99,15 @@ def _mismatch(what: str, config: Config, other: Path, way: str) -> RunMismatchEr
             ]
         )
     )
+
+
+def _leaves(options: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Options by dotted name."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}", value
 
 
 def _typed(value: Any) -> str:

@@ -21,6 +21,8 @@ _ADVICE = {
     "connect": "no connections: does this node reach the internet, or need a proxy (https_proxy)?",
     "tls": "TLS handshakes fail: does something between this node and the internet intercept them?",
     "certificate": "certificates are not trusted: give stage.fetch.ca_file, if a proxy makes them",
+    "refused_address": "addresses are private: stage.fetch.allow_private_hosts=true allows them",
+    "wrong_digest": "checksums are not the list's: is stage.digest the kind that it has?",
     "http_403": "servers forbid it: are there too many requests from this address?",
     "http_429": "servers ask for a slower pace: lower stage.fetch.host_rate_per_s or max_per_host",
     "timeout": "time is over before files are there: raise stage.fetch.deadline_s, or lower "

@@ -50,6 +50,25 @@ def test_two_runs_at_one_output_are_refused_with_the_difference(inputs):
     assert (inputs / "out" / "a.out").read_text() == "hello ONE"
 
 
+def test_what_may_differ_between_launches_is_no_difference(inputs):
+    output = str(inputs / "out")
+    run_here(toy_config(inputs, stage__output=output))
+    with pytest.raises(RunMismatchError) as caught:
+        run_here(toy_config(inputs, stage__output=output, stage__word="bye", stage__batch_size=99))
+    assert "batch_size" not in str(caught.value)
+
+
+def test_other_inputs_are_no_extension(inputs):
+    output = str(inputs / "out")
+    run_here(toy_config(inputs, stage__output=output))
+    write_inputs(inputs, c="three")
+    other = [str(inputs / "in" / "a.txt"), str(inputs / "in" / "c.txt")]
+    with pytest.raises(RunMismatchError, match=r"under the same stage\.input, so name a folder"):
+        run_here(toy_config(inputs, stage__output=output, stage__input=other, extend=True))
+    run_here(toy_config(inputs, stage__output=output, extend=True))
+    assert (inputs / "out" / "c.out").read_text() == "hello THREE"
+
+
 def test_other_options_begin_anew_in_the_ways_that_the_messages_name(inputs):
     options = {"stage__output": str(inputs / "out"), "run_dir": str(inputs / "mine")}
     run_here(toy_config(inputs, **options))

@@ -65,6 +65,14 @@ def rows_of(folder):
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
 
 
+def test_a_difference_of_options_is_shown_alone(tmp_path, photos):
+    assert run(tmp_path, photos, "limit=1").returncode == 0
+    other = run(tmp_path, photos, "stage.image.image_size=64", "stage.fetch.deadline_s=7")
+    assert other.returncode == 2
+    (line,) = [line for line in other.stderr.splitlines() if line.startswith("  stage.")]
+    assert line == "  stage.image.image_size: 256 there, 64 here"
+
+
 def test_images_are_resized_and_every_url_has_its_row(tmp_path, photos):
     size = ("stage.image.resize_mode=keep_ratio", "stage.image.image_size=32")
     done = run(tmp_path, photos, *size)
@@ -124,6 +132,7 @@ def test_a_run_goes_on_where_it_was_left(tmp_path, photos):
         (["stage.shard_samples=0"], "stage.shard_samples=0: must be 1 or more"),
         (["stage.fetch.contact=me"], "stage.fetch.contact must be a mail address or a URL"),
         (["stage.image.encode_quality=101"], "stage.image.encode_quality"),
+        (["stage.image_size=64"], "stage.image_size: no such option (did you mean stage.image.im"),
     ],
 )
 def test_mistakes_are_told(tmp_path, photos, options, words):
