@@ -99,7 +99,7 @@ class SampleMaker:
         if not isinstance(boxes, str):
             return boxes
         try:
-            return msgspec.json.decode(boxes, type=list[list[float]]) if boxes else None
+            return msgspec.json.decode(boxes, type=list[list[float]] | None) if boxes else None
         except msgspec.DecodeError as error:
             raise ImageError(ImageFailure.BOXES, "blurring boxes are no JSON") from error
 

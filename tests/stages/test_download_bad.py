@@ -187,8 +187,7 @@ def test_boxes_are_blurred(tmp_path, server, as_text):
     server.answers["/good"] = reply("200 OK", PHOTO)
     boxes = [[], [[0.1, 0.1, 0.9, 0.9]], None, [[0.5, 0.5]]]
     rows = [
-        {"url": f"{server.url}/good", "faces": json.dumps(box) if as_text and box else box}
-        for box in boxes
+        {"url": f"{server.url}/good", "faces": json.dumps(box) if as_text else box} for box in boxes
     ]
     if as_text:
         rows[0]["faces"] = ""
