@@ -95,8 +95,9 @@ def _report(findings: list[Finding], results: list[ShardResult], *, deep: bool) 
     for finding in findings:
         say(f"{finding.problem:10} {display(finding.path)}: {finding.detail}")
     num_files = sum(len(result.outputs) for result in results)
+    num_shards = sum(result.shard_id != FINALIZE for result in results)
     how = "names, sizes and contents" if deep else "names and sizes"
-    print(f"checked    {plural(num_files, 'file')} of {plural(len(results), 'shard')}: {how}")
+    print(f"checked    {plural(num_files, 'file')} of {plural(num_shards, 'shard')}: {how}")
     if findings:
         kinds = Counter(finding.problem for finding in findings).most_common()
         counts = ", ".join(f"{number:,} {problem}" for problem, number in kinds)
