@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import socket
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ from hpcpipe.clients.resolver import refusal
 
 MAX_DISCARDED_BYTES = 64 << 10
 """Content of errors and redirects that is read, so that the connection can be used again."""
+_TIMES = re.compile(r" after \d+ ms")
+MAX_PIECES = 64
+"""Pieces of content that are kept as they come."""
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -70,7 +74,16 @@ class Transfer:
     """
 
     __slots__ = (
-        *("_content", "_directives", "_error", "_failure", "_head", "_is_cut", "_is_discarded"),
+        *(
+            "_packed",
+            "_pieces",
+            "_directives",
+            "_error",
+            "_failure",
+            "_head",
+            "_is_cut",
+            "_is_discarded",
+        ),
         *("_is_put_back", "_is_refused", "_max_bytes", "_memory", "_options", "begun", "curl"),
         *("job", "lines", "num_bytes", "pinned", "reserved_bytes"),
     )
@@ -104,7 +117,8 @@ class Transfer:
         self._max_bytes = max_bytes
         self.num_bytes = 0
         self.lines.clear()
-        self._content = io.BytesIO()
+        self._pieces: list[bytes] = []
+        self._packed: io.BytesIO | None = None
         self._head: Head | None = None
         self._failure: Failure | None = None
         self._error = ""
@@ -131,12 +145,29 @@ class Transfer:
             if not self.job.is_rule:
                 return self.give_up(Failure.TOO_LARGE, f"more than {self._max_bytes} bytes")
             self._is_cut = True
-            self._content.write(data[: self._max_bytes - self.num_bytes])
+            self._pieces.append(data[: self._max_bytes - self.num_bytes])
             return 0
         if self.num_bytes > self.reserved_bytes and not self._reserve(self.num_bytes):
             return 0
-        self._content.write(data)
+        self._pieces.append(data)
+        if len(self._pieces) == MAX_PIECES:
+            self._pack()
         return None
+
+    def _pack(self) -> None:
+        """Put pieces into a buffer, which grows by copying: dear for few, not for tiny ones."""
+        if self._packed is None:
+            self._packed = io.BytesIO()
+        self._packed.writelines(self._pieces)
+        self._pieces.clear()
+
+    def _take_content(self) -> bytes:
+        """All content so far; nothing is kept."""
+        if self._packed is not None:
+            self._pack()
+        content = b"".join(self._pieces) if self._packed is None else self._packed.getvalue()
+        self._pieces, self._packed = [], None
+        return content
 
     def open_socket(self, _purpose: int, address: Any) -> Descriptor | int:
         """Open the socket of a connection, but to no address that is refused.
@@ -185,12 +216,11 @@ class Transfer:
         if head is None:
             head = Head(self.lines)
             self._judge_head(head)
-        content = b""
+        content = self._take_content()
         if not self._is_put_back:
             self._judge_end(head, code, message)
-            if self._failure is None and not self._is_discarded:
-                content = self._content.getvalue()
-        self._content = io.BytesIO()
+        if self._is_put_back or self._failure is not None or self._is_discarded:
+            content = b""
         self._memory.release(self.reserved_bytes - len(content))
         self.reserved_bytes = 0
         return Outcome(self._failure, self._error, head, content, self.num_bytes, self._is_put_back)
@@ -203,7 +233,8 @@ class Transfer:
         elif head.status and self._is_discarded:
             self._judge_status(head)
         elif code and not self._is_cut:
-            self._failure, self._error = of_curl(code), message or f"libcurl's error {code}"
+            self._failure = of_curl(code)
+            self._error = _TIMES.sub("", message) or f"libcurl's error {code}"
         elif not self.num_bytes:
             self._failure, self._error = Failure.EMPTY, f"status {head.status}, no content"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import socket
 import time
 
@@ -247,3 +248,9 @@ def test_a_host_that_takes_no_connection_is_given_up(fetch):
         (late,) = fetch(f"http://127.0.0.1:{where[1]}/a", connect_timeout_s=0.5)
     assert (late.failure, late.error) == (Failure.CONNECT, "no connection within 0.5 s")
     assert late.seconds < 30
+
+
+def test_words_of_an_error_are_the_same_however_long_it_took(fetch):
+    (refused,) = fetch("http://127.0.0.1:1/")
+    assert refused.failure is Failure.CONNECT
+    assert not re.search(r"\d+ ms", refused.error)
