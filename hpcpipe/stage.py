@@ -240,8 +240,8 @@ class ShardContext(Protocol):
     def remark(self, text: str) -> None:
         """Say something of this shard to people who look at `status`, instead of what was said.
 
-        One line, cut after 200 characters; what is slow at the moment, for instance. Raises
-        nothing.
+        One line, cut after 200 characters; what is slow at the moment, for instance. One that
+        begins with ``warning: `` is also shown to who follows the run. Raises nothing.
         """
 
     def artifact(self, name: str) -> Path:

@@ -111,6 +111,7 @@ def _watch(pending: Pending, jobs: list[Any], bar: Progress) -> None:
         running = [job for job in jobs if job._process.poll() is None]
         for _, event in pending.reader.read():
             bar.event(event)
+        bar.look(pending.run, pending.config.run.lease_s)
         if not running:
             return
         time.sleep(POLL_S)

@@ -239,6 +239,7 @@ def follow(pending: Pending) -> None:
             pending.state.apply(events)
             for event in events:
                 bar.event(event)
+            bar.look(run, config.run.lease_s)
             code = exit_code(
                 pending.state, config, config.limit, has_finalize=run.info.has_finalize
             )

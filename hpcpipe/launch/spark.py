@@ -129,6 +129,7 @@ def _follow(pending: Pending, job: "Future[list[str]]", bar: Progress) -> int:
         for _, event in pending.reader.read():
             num_done += event.event == "done"
             bar.event(event)
+        bar.look(pending.run, pending.config.run.lease_s)
         if is_over:
             return num_done
         time.sleep(POLL_S)

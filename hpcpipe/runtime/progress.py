@@ -1,12 +1,19 @@
 """A progress bar over a run's shards: rate, time left, failures."""
 
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
 from hpcpipe.console import visible
 from hpcpipe.manifest.journal import FINALIZE, Brief
+from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.workers import read_workers
+
+LOOK_EVERY_S = 10.0
+WARNING = "warning: "
+"""How a worker's remark begins that whoever follows the run has to see."""
 
 
 class Progress:
@@ -28,6 +35,7 @@ class Progress:
         self._state = state
         self._done = {shard_id for shard_id in ids if state.is_done(shard_id)}
         self._num_failures = 0
+        self._next_look: float | None = 0.0
         self._bar: Any = tqdm(
             total=len(ids),
             initial=len(self._done),
@@ -64,6 +72,29 @@ class Progress:
             self._num_failures += 1
             self._bar.set_postfix_str(f"{self._num_failures} failed, last: {event.shard}")
             self.tell(f"shard {event.shard} failed: {_error(event)}")
+
+    def look(self, run: RunDir, lease_s: float) -> None:
+        """Show the first warning that a worker remarks, but look only now and then.
+
+        Args:
+            run: the run.
+            lease_s: workers that are silent for longer are not at work.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            OSError: a worker's file cannot be read, or standard error is closed.
+        """
+        now = time.monotonic()
+        if self._next_look is None or now < self._next_look:
+            return
+        self._next_look = now + LOOK_EVERY_S
+        for view in read_workers(run, lease_s):
+            if view.state == "running" and view.beat.remark.startswith(WARNING):
+                self.tell(f"{view.beat.remark} ({view.identity.label})")
+                self._next_look = None
+                return
 
     def tell(self, line: str) -> None:
         """Print a line above the bar. Raises OSError where standard error is closed."""

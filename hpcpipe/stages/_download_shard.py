@@ -165,7 +165,8 @@ class _Shard:
             self._ctx.count(_counter(row.status, row.error_class))
         self._ctx.count_read(row.num_bytes or 0)
         self._ctx.progress(self._out.stats.successes)
-        self._tools.watch.add(row.error_class, self._ctx)
+        is_lost = row.status == "failed_to_download"
+        self._tools.watch.add(row.error_class if is_lost else None, self._ctx)
 
 
 def _counter(status: str, failure: str) -> str:

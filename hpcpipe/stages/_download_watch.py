@@ -89,8 +89,8 @@ class Watch:
             ((name, number),) = self._failures.most_common(1)
             advice = f": {_ADVICE[name]}" if name in _ADVICE else ""
             share = f"{num_failed / self._num_urls:.0%} of the first {self._num_urls:,} URLs"
-            self._warning = f"{share} failed, most by {name} ({number:,}){advice}"
-            logger.warning("%s", self._warning)
+            self._warning = f"warning: {share} failed, most by {name} ({number:,}){advice}"
+            logger.warning("%s", self._warning.removeprefix("warning: "))
 
     def _slowest(self) -> str:
         hosts = self._fetcher.slowest_hosts(NUM_HOSTS)

@@ -65,6 +65,16 @@ def command(tmp_path):
         child.wait()
 
 
+def test_who_follows_a_run_sees_what_workers_warn_of_once(tmp_path, command):
+    write_inputs(tmp_path, a=f"warn {tmp_path / 'open'}", b=f"warn {tmp_path / 'open'}")
+    process = command(launcher__num_workers=2, run__heartbeat_s=0.2)
+    warned = "warning: half of it fails (local-1-"
+    wait_for(lambda: warned in (tmp_path / "stderr").read_text())
+    (tmp_path / "open").touch()
+    assert process.wait(60) == 0
+    assert (tmp_path / "stderr").read_text().count(warned) == 1
+
+
 def test_workers_share_the_shards_and_the_bytes_are_the_same_as_here(tmp_path):
     write_inputs(tmp_path, **{f"s{n:02d}": "slow 0.05" for n in range(20)})
     started = start(local(tmp_path, launcher__num_workers=3), "submit")

@@ -60,7 +60,8 @@ def wait_until(condition, seconds=120):
 
 def results(folder):
     paths = sorted((folder / "out").glob("*.parquet"))
-    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+    rows = [row for path in paths for row in pq.read_table(path).to_pylist()]
+    return sorted(rows, key=lambda row: row["key"])
 
 
 def test_every_way_to_fail_has_its_class_and_leaves_the_others_alone(tmp_path, server):

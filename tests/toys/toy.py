@@ -32,10 +32,10 @@ class Toy(Stage):
     ``bad``, ``crash`` and ``enospc`` fail; ``flaky N`` fails until attempt N; ``kill N`` ends
     its process until attempt N; ``slow S`` takes S seconds; ``hang`` never ends and ``wait`` ends
     when told to stop, ``hang N`` and ``wait N`` until attempt N; ``gate FILE`` waits for a file,
-    or to be told to stop (``tell FILE`` says how far it is before), and ``meet N`` until N shards
-    that meet are at hand; ``stop`` says that it was stopped; ``steps N S`` takes N times S
-    seconds, saves its progress and goes on from it; ``steps N S A`` does half of them until
-    attempt A, and waits to be told to stop.
+    or to be told to stop (``tell FILE`` says how far it is before, ``warn FILE`` warns), and
+    ``meet N`` until N shards that meet are at hand; ``stop`` says that it was stopped;
+    ``steps N S`` takes N times S seconds, saves its progress and goes on from it;
+    ``steps N S A`` does half of them until attempt A, and waits to be told to stop.
     """
 
     word: str
@@ -80,9 +80,11 @@ class Toy(Stage):
                 here.touch()
                 while len(list(here.parent.glob("*.here"))) < number:
                     time.sleep(0.05)
-            case "gate" | "tell":
+            case "gate" | "tell" | "warn":
                 if what == "tell":
                     tell(ctx)
+                if what == "warn":
+                    ctx.remark("warning: half of it fails")
                 while not Path(rest[0]).exists():
                     if ctx.should_stop:
                         raise ShardStopped
