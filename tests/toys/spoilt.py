@@ -1,6 +1,7 @@
 """A toy stage that fails wherever a file says so."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ class Spoilt(Toy):
     """Fails on the nodes that are named in ``bad-nodes`` beside the folder of its inputs."""
 
     def process(self, shard: Shard, ctx: ShardContext, state: Any) -> None:
-        bad = Path(shard.inputs[0].path).parent.with_name("bad-nodes").read_text().split()
-        if os.environ["SLURMD_NODENAME"] in bad:
+        here, node = Path(shard.inputs[0].path).parent.parent, os.environ["SLURMD_NODENAME"]
+        bad = (here / "bad-nodes").read_text().split()
+        (here / f"began-{node}").touch()
+        if node in bad:
+            # SLURM may start one node's tasks long before the other's
+            good = [here / f"began-{name}" for name in ("n1", "g1") if name not in bad]
+            until = time.monotonic() + 60
+            while good and not good[0].exists() and time.monotonic() < until:
+                time.sleep(0.05)
             raise RuntimeError("the GPU has fallen off the bus")
         super().process(shard, ctx, state)
