@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 
 from hpcpipe.clients.engine import Engine
@@ -55,7 +55,7 @@ class Fetcher:
 
     def fetch(
         self, requests: Iterable[Request], should_end: Callable[[], bool] = lambda: False
-    ) -> Iterator[Fetched]:
+    ) -> Generator[Fetched, None, None]:
         """Fetch URLs.
 
         Args:

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from hpcpipe.clients.fetcher import Fetcher
@@ -103,8 +104,10 @@ class _Shard:
     def run(self, rows: Iterator[dict[str, Any]]) -> None:
         """Fetch and write all rows; the last ones fail where time is over."""
         numbered = enumerate(rows)
-        for one in self._tools.fetcher.fetch(self._requests(numbered), self._should_end):
-            self._take(one)
+        fetched = self._tools.fetcher.fetch(self._requests(numbered), self._should_end)
+        with closing(fetched):  # whatever fails: the fetcher has to be free for the next shard
+            for one in fetched:
+                self._take(one)
         if self._ctx.should_stop and (self._open or not self._is_read):
             raise ShardStopped
         while self._made:
