@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from typing import NamedTuple
 from hpcpipe.clients.fetcher import Fetcher
 from hpcpipe.clients.options import FetchOptions
 from hpcpipe.clients.records import Request
+from hpcpipe.compose.api import compose_run
 from tests.servers.certificates import make_certificates
 from tests.servers.nginx import nginx_server
 
@@ -33,35 +35,17 @@ PHOTOS = Path(__file__).resolve().parents[1] / "tests" / "data" / "photos"
 PHOTO_BYTES = range(90_000, 250_000)
 NUM_HOSTS = 1000
 DEADLINE_S = 10.0
-OPTIONS = FetchOptions(
-    agent="hpcpipe",
-    contact="benchmark@example.org",
-    max_transfers=256,
-    max_per_host=16,
-    host_rate_per_s=None,
-    max_waiting=5000,
-    deadline_s=DEADLINE_S,
-    host_wait_s=600.0,
-    connect_timeout_s=10.0,
-    max_tries=2,
-    backoff_s=1.0,
-    max_redirects=5,
-    max_file_bytes=50_000_000,
-    max_held_bytes=300_000_000,
-    dns_threads=32,
-    dns_tries=3,
-    dns_ttl_s=300.0,
-    dns_negative_ttl_s=60.0,
-    dead_after=8,
-    dead_host_s=300.0,
-    max_hosts=20_000,
-    allow_private_hosts=True,
-    verify_tls=True,
-    ca_file=None,
-    obey_robots_txt=False,
-    obey_tdmrep=False,
-    x_robots_directives=("noai", "noimageai", "noindex", "noimageindex"),
-)
+
+
+def options() -> FetchOptions:
+    """The stage's own, but for what loopback and a short run need."""
+    return replace(
+        compose_run("download", input="unused").stage.fetch,
+        deadline_s=DEADLINE_S,
+        allow_private_hosts=True,
+        obey_robots_txt=False,
+        obey_tdmrep=False,
+    )
 
 
 class Figures(NamedTuple):
@@ -83,7 +67,7 @@ def lookup(host: str, port: int) -> list[str]:
 def fetch_all(urls: list[str]) -> Figures:
     begun = last = time.monotonic()
     num_good = num_failed = 0
-    with Fetcher(OPTIONS, lookup) as fetcher:
+    with Fetcher(options(), lookup) as fetcher:
         for one in fetcher.fetch(Request(*pair) for pair in enumerate(urls)):
             if one.failure is None:
                 num_good += 1

@@ -1,7 +1,6 @@
 """What `status` says of shards at hand, and of samples that were not made."""
 
 import json
-import time
 
 import msgspec
 import pytest
@@ -16,6 +15,7 @@ from hpcpipe.runtime.summary import Observer
 from hpcpipe.runtime.unmade import by_reason, made_share, num_unmade
 from tests.cli.runs import begun_run, verb, working
 from tests.toys.runs import run_here, toy_config, write_inputs
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +29,6 @@ def summary_of(run_dir):
     return Observer(run, read_options(run)).summarize()
 
 
-def wait_for(condition):
-    until = time.monotonic() + 60
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    return found
-
-
 def telling_beat(run_dir):
     beats = [read_beat(path) for path in (run_dir / "workers").glob("*.beat")]
     return next((beat for beat in beats if beat is not None and beat.stats), None)
@@ -46,7 +38,7 @@ def test_counters_rates_and_remark_of_a_shard_at_hand_are_seen(tmp_path, capsys)
     gate = tmp_path / "open"
     run_dir = begun_run(tmp_path, a="first", b=f"tell {gate}")
     with working(run_dir) as process:
-        wait_for(lambda: telling_beat(run_dir))
+        wait_until(lambda: telling_beat(run_dir))
         capsys.readouterr()
         assert verb("status", run_dir) == 0
         shown = capsys.readouterr().out
@@ -91,7 +83,7 @@ def test_counters_rates_and_remark_of_a_shard_at_hand_are_seen(tmp_path, capsys)
 def test_a_shard_that_was_done_since_the_last_beat_is_counted_once(tmp_path):
     run_dir = begun_run(tmp_path, a="first", b=f"tell {tmp_path / 'open'}")
     with working(run_dir):
-        wait_for(lambda: telling_beat(run_dir))
+        wait_until(lambda: telling_beat(run_dir))
         writer = JournalWriter(RunDir(run_dir).journal / "other-1.jsonl")
         stats = {"failed_to_download.dns": 5}
         writer.write(Event(event="done", attempt=1, shard="b", stats=stats, num_samples=95))

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -12,19 +11,13 @@ from hpcpipe.errors import LaunchError
 from hpcpipe.launch.start import start
 from hpcpipe.manifest.identity import Identity
 from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_inputs
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
 def local(folder, name="toy", **values):
     return toy_config(folder, name, launcher="local", **values)
-
-
-def wait_for(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def identities(run_dir):
@@ -69,7 +62,7 @@ def test_who_follows_a_run_sees_what_workers_warn_of_once(tmp_path, command):
     write_inputs(tmp_path, a=f"warn {tmp_path / 'open'}", b=f"warn {tmp_path / 'open'}")
     process = command(launcher__num_workers=2, run__heartbeat_s=0.2)
     warned = "warning: half of it fails (local-1-"
-    wait_for(lambda: warned in (tmp_path / "stderr").read_text())
+    wait_until(lambda: warned in (tmp_path / "stderr").read_text())
     (tmp_path / "open").touch()
     assert process.wait(60) == 0
     assert (tmp_path / "stderr").read_text().count(warned) == 1
@@ -94,7 +87,7 @@ def test_ctrl_c_stops_cleanly_and_the_run_can_be_resumed(tmp_path, command):
     write_inputs(tmp_path, a="one", b="wait", c="wait")
     child = command()
     run_dir = Path(local(tmp_path).run_dir)
-    wait_for(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
+    wait_until(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
     os.killpg(child.pid, signal.SIGINT)
     assert child.wait(30) == 130
     assert "can be resumed" in (tmp_path / "stdout").read_text()
@@ -110,13 +103,13 @@ def test_a_second_ctrl_c_ends_workers_that_do_not_listen(tmp_path, command):
     write_inputs(tmp_path, a="hang", b="hang")
     child = command()
     run_dir = Path(local(tmp_path).run_dir)
-    wait_for(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
+    wait_until(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
     child.send_signal(signal.SIGINT)
-    wait_for(lambda: "Ctrl-C again" in (tmp_path / "stderr").read_text())
+    wait_until(lambda: "Ctrl-C again" in (tmp_path / "stderr").read_text())
     child.send_signal(signal.SIGINT)
     assert child.wait(30) == 130
     pids = [i.pid for i in identities(run_dir)]
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
 def test_a_killed_workers_shard_is_done_by_another(tmp_path, command):
@@ -133,11 +126,11 @@ def test_workers_end_when_the_command_that_started_them_is_killed(tmp_path, comm
     write_inputs(tmp_path, **{f"s{n:02d}": "slow 0.2" for n in range(60)})
     child = command()
     run_dir = Path(local(tmp_path).run_dir)
-    wait_for(lambda: len(identities(run_dir)) == 2 and events_of(run_dir, "done"))
+    wait_until(lambda: len(identities(run_dir)) == 2 and events_of(run_dir, "done"))
     child.kill()
     child.wait()
     pids = [i.pid for i in identities(run_dir)]
-    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
     assert state_of(run_dir, local(tmp_path)).pending()
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from hpcpipe.launch.spark_task import work_in_task
 from hpcpipe.launch.start import start
 from hpcpipe.manifest.identity import Identity, process_runs
 from tests.toys.runs import events_of, parts_left, state_of, toy_config, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -36,13 +36,6 @@ SETTINGS = {
 
 def spark(folder, name="toy", *, num_workers=2, **values):
     return toy_config(folder, name, launcher="spark", launcher__num_workers=num_workers, **values)
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def identities(run_dir):
@@ -103,9 +96,9 @@ def test_a_copy_of_a_task_is_harmless(tmp_path, session):
     run_dir = Path(config.run_dir)
 
     def copy_and_open():
-        wait_for(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
+        wait_until(lambda: run_dir.exists() and len(parts_left(run_dir)) == 2)
         copy = pool.submit(work_in_task, str(run_dir), 1, 0, 0.1)
-        wait_for(lambda: len(identities(run_dir)) == 3)
+        wait_until(lambda: len(identities(run_dir)) == 3)
         gate.touch()
         return copy.result()
 
@@ -239,11 +232,11 @@ def test_a_lost_executor_is_made_up_for_and_ctrl_c_stops_cleanly(tmp_path, comma
     write_inputs(tmp_path, a="first of all", c="wait 2", d="wait 2", e="wait 2", f="wait 2")
     config = spark(tmp_path)
     run_dir = Path(config.run_dir)
-    wait_for(lambda: run_dir.exists() and events_of(run_dir, "done"))
-    wait_for(lambda: len(parts_left(run_dir)) == 2)
+    wait_until(lambda: run_dir.exists() and events_of(run_dir, "done"))
+    wait_until(lambda: len(parts_left(run_dir)) == 2)
     (executor,) = executors(tmp_path)
     os.kill(executor, signal.SIGKILL)
-    wait_for(lambda: len(identities(run_dir)) == 4 and len(parts_left(run_dir)) == 2)
+    wait_until(lambda: len(identities(run_dir)) == 4 and len(parts_left(run_dir)) == 2)
     assert len(events_of(run_dir, "closed")) == 2
     assert "the tasks are started again" in (tmp_path / "stderr").read_text()
     os.killpg(command.pid, signal.SIGINT)

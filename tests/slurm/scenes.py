@@ -2,8 +2,6 @@
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from hpcpipe.config import Config
@@ -24,13 +22,6 @@ CALM = {
     "launcher__array_size": 1,
 }
 """Waits that a loaded machine does not upset, and one small worker."""
-
-
-def wait_until(what: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
 
 
 class Scene:

@@ -6,8 +6,9 @@ import pytest
 
 from hpcpipe.manifest.rundir import RunDir
 from tests.slurm.config import user_name
-from tests.slurm.user import SMALL, User, run_dir, wait_until
+from tests.slurm.user import SMALL, User, run_dir
 from tests.toys.runs import events_of, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -19,8 +19,9 @@ from tests.data.make_shards import make_shards
 from tests.servers.certificates import make_certificates
 from tests.servers.nginx import nginx_server
 from tests.servers.raw_http import raw_server, reply
-from tests.slurm.user import ROOT, SMALL, alive, run_dir, wait_until
+from tests.slurm.user import ROOT, SMALL, alive, run_dir
 from tests.toys.runs import events_of
+from tests.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 PHOTO = (ROOT / "tests/data/photos/cat.jpg").read_bytes()

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.slurm.user import SMALL, User, alive, field, run_dir, wait_until
+from tests.slurm.user import SMALL, User, alive, field, run_dir
 from tests.toys.runs import events_of, write_inputs
 from tests.user_project import make_project
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -6,8 +6,9 @@ its own: together they take as long as the slowest.
 
 import pytest
 
-from tests.slurm.scenes import Scene, wait_until
+from tests.slurm.scenes import Scene
 from tests.toys.runs import events_of, state_of
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -8,8 +8,9 @@ import pytest
 
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.workers import read_workers
-from tests.slurm.user import ROOT, SMALL, User, run_dir, wait_until
+from tests.slurm.user import ROOT, SMALL, User, run_dir
 from tests.toys.runs import events_of, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -16,8 +16,9 @@ from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.workers import WorkerView, read_workers
 from tests.faults.faults import Fault, Faults
 from tests.slurm.config import user_name
-from tests.slurm.user import SMALL, User, run_dir, wait_until
+from tests.slurm.user import SMALL, User, run_dir
 from tests.toys.runs import events_of, parts_left, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -12,8 +12,9 @@ import pytest
 
 from hpcpipe.manifest.pipeline_records import Job
 from tests.data.make_shards import make_edits, make_shards, read_shard
-from tests.slurm.user import ROOT, SMALL, User, field, wait_until
+from tests.slurm.user import ROOT, SMALL, User, field
 from tests.toys.runs import events_of, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.data.make_shards import make_edits, make_shards, read_shard
-from tests.slurm.user import ROOT, SMALL, TOYS, User, alive, field, run_dir, wait_until
+from tests.slurm.user import ROOT, SMALL, TOYS, User, alive, field, run_dir
 from tests.toys.runs import events_of, parts_left, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

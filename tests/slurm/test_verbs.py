@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from hpcpipe.manifest.rundir import RunDir
-from tests.slurm.user import ROOT, SMALL, User, alive, field, wait_until
+from tests.slurm.user import ROOT, SMALL, User, alive, field
 from tests.toys.runs import events_of, write_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

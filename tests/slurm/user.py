@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from hpcpipe.manifest.rundir import RunDir
@@ -40,13 +39,6 @@ def field(stdout: str, name: str) -> str:
 
 def run_dir(user: User, stdout: str) -> Path:
     return user.folder / field(stdout, "run")
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
 
 
 def alive(path: Path) -> list[int]:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +19,7 @@ from hpcpipe.compose.api import compose_run
 from hpcpipe.runtime.context import SetupContext
 from tests.servers.raw_http import raw_server, reply
 from tests.stages.drive import Drive
+from tests.waiting import wait_until
 
 PHOTO = (Path(__file__).parents[1] / "data/photos/cat.jpg").read_bytes()
 
@@ -49,13 +49,6 @@ def run(folder, rows, *options):
         command(folder, rows, *options),
         cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=200,
     )  # fmt: skip
-
-
-def wait_until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def results(folder):

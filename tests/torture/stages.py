@@ -10,6 +10,7 @@ import os
 import signal
 import tarfile
 import time
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ class Tortured(Stage):
             os.kill(os.getpid(), signal.SIGKILL)
         self.write(shard, ctx, todo)
 
+    @abstractmethod
     def write(self, shard: Shard, ctx: ShardContext, todo: dict[str, Any]) -> None:
-        raise NotImplementedError
+        """Write the shard's outputs. Raises OSError."""
 
     def finalize(self, ctx: FinalizeContext) -> None:
         out = ctx.output("list.txt")
