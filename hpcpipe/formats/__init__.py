@@ -55,6 +55,10 @@ What a download writes:
     tfrecord         rows as tf.train.Example, in frames with checksums
     parquet_sink     a staged output as pyarrow's file
 
+Steps of FairCLIP's pipeline:
+    captions   captions or prompts of a shard, as JSON
+    selected   samples that were selected, a line each
+
 Images:
     image_resize       one downloaded image to the one that is written: all of the below
     image_options      what is to become of images

@@ -16,7 +16,7 @@ def test_every_test_that_a_page_names_is_there(page):
 
 
 @pytest.mark.parametrize(
-    "package", ["manifest", "runtime", "launch", "compose", "formats", "clients"]
+    "package", ["manifest", "runtime", "launch", "compose", "formats", "clients", "models"]
 )
 def test_the_map_of_a_package_names_every_module_and_no_other(package):
     folder = ROOT / "hpcpipe" / package

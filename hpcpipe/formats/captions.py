@@ -1,0 +1,63 @@
+"""Captions or prompts of one shard as one JSON file, the way FairCLIP's pipeline keeps them.
+
+The file is an object with one pair a sample: the name of the sample's json, and the caption on one
+line: ``{"0a1b-0.json": "a photo of a nurse"}``, indented by 4, ASCII only.
+"""
+
+import json
+from collections.abc import Mapping
+
+from hpcpipe.errors import BadInputError
+from hpcpipe.formats.remote import display
+
+_SUFFIX = ".json"
+
+
+def encode_captions(captions: Mapping[str, str]) -> bytes:
+    """Write captions as such a file.
+
+    Args:
+        captions: caption by sample key, in the order in which they are to stand.
+
+    Returns:
+        The file's bytes.
+
+    Raises:
+        Nothing.
+    """
+    named = {f"{key}{_SUFFIX}": one_line(caption) for key, caption in captions.items()}
+    return json.dumps(named, indent=4).encode()
+
+
+def one_line(text: str) -> str:
+    """Put a caption on one line: every line break becomes one space. Raises nothing."""
+    return " ".join(text.splitlines())
+
+
+def decode_captions(content: bytes, path: str) -> dict[str, str]:
+    """Read such a file.
+
+    Args:
+        content: its bytes.
+        path: its path or URL, for messages.
+
+    Returns:
+        Caption by sample key, in the file's order.
+
+    Raises:
+        BadInputError: it is something else; the message says what.
+    """
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"{display(path)}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadInputError(
+            f"{display(path)}: expected an object of captions by name, found {type(found).__name__}"
+        )
+    for name, caption in found.items():
+        if not isinstance(caption, str):
+            raise BadInputError(
+                f"{display(path)}: the caption of {name!r} is {type(caption).__name__}, not text"
+            )
+    return {name.removesuffix(_SUFFIX): caption for name, caption in found.items()}
