@@ -10,6 +10,7 @@ This file holds no behaviour of the framework; that is in ``hpcpipe.runtime``.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
@@ -167,6 +168,11 @@ class WorkerContext(Protocol):
     """``cpu``, ``cuda`` or ``cuda:N``: the device this worker is to use."""
     scratch: Path
     """A node-local folder of this worker's own, removed when it ends."""
+    exit_stack: ExitStack
+    """What is entered here is closed when the worker ends: servers, pools, open files.
+
+    In whatever way it ends, short of SIGKILL; what closing raises is logged.
+    """
 
     def artifact(self, name: str) -> Path:
         """Path of a file that plan wrote. Raises ConfigError for a name that is no file name."""

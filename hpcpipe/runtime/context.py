@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from hpcpipe.console import visible
@@ -49,12 +50,14 @@ class SetupContext:
     Attributes:
         device: device this worker is to use.
         scratch: node-local folder of this worker.
+        exit_stack: closed when the worker ends.
     """
 
-    def __init__(self, device: str, scratch: Path, artifacts: Path) -> None:
+    def __init__(self, device: str, scratch: Path, artifacts: Path, exit_stack: ExitStack) -> None:
         """Hold what is given. Raises nothing."""
         self.device = device
         self.scratch = scratch
+        self.exit_stack = exit_stack
         self._artifacts = artifacts
 
     def artifact(self, name: str) -> Path:

@@ -66,7 +66,10 @@ def run_worker(
             worker = Worker(
                 session, config, launch, index, state, reader, flag, on_event, job, patience
             )
-            result = worker.work()
+            try:
+                result = worker.work()
+            finally:
+                session.release()
         note = result.stopped
     except KeyboardInterrupt:
         note = "interrupted"

@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ class Session:
         heartbeat: beats until the session ends.
         meter: what the worker has used, for its beats.
         scratch: a node-local folder, removed at the end.
+        exit_stack: what the stage wants closed at the end.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Session:
         self.identity_path = run.workers / f"{name}.json"
         self.meter = meter or Meter()
         self.watchdog: Callable[[], None] = lambda: None
+        self.exit_stack = ExitStack()
         self._lock = threading.Lock()
         self._patience = patience
         write_new(self.identity_path, msgspec.json.encode(self.identity))
@@ -142,8 +145,38 @@ class Session:
                 "take this one for dead after run.lease_s"
             )
 
+    def release(self) -> None:
+        """Close what the stage wants closed, while other workers still see this one alive.
+
+        Returns:
+            Nothing; what closing raises is logged.
+
+        Raises:
+            KeyboardInterrupt: interrupted from the terminal; the rest was closed all the same.
+        """
+        try:
+            self.exit_stack.close()
+        except Exception as error:
+            logger.error("closing what the stage opened: %r", error, exc_info=error)
+
+    def release_within(self, limit_s: float) -> None:
+        """Do the same for a process that has to end, and go on after a while where it hangs.
+
+        Args:
+            limit_s: how long to wait.
+
+        Returns:
+            Nothing.
+
+        Raises:
+            Nothing.
+        """
+        thread = threading.Thread(target=self.release, name="release", daemon=True)
+        thread.start()
+        thread.join(limit_s)
+
     def close(self, note: str) -> None:
-        """End the session.
+        """End the session; `release` comes before.
 
         Args:
             note: why it ended, in a few words; empty for a plain end.

@@ -24,6 +24,8 @@ from hpcpipe.runtime.signals import StopFlag
 
 logger = logging.getLogger(__name__)
 
+RELEASE_S = 3.0
+"""How long what the stage opened may take to be closed, where the process must end."""
 LAST_SECONDS_S = 10.0
 """Time that giving back and asking to be queued again may take."""
 EXIT_STOPPED = 4
@@ -151,6 +153,7 @@ class Watchdog:
             self._session.heartbeat.update(state="ended", note=end.note)
             self._session.heartbeat.beat_now()
         finally:
+            self._session.release_within(RELEASE_S)
             os._exit(EXIT_STOPPED)
 
     def _end_hung(self, at_hand: AtHand, timeout_s: float, *, is_stuck: bool) -> None:
@@ -178,6 +181,7 @@ class Watchdog:
             if job is not None and job.is_alone and not self._flag.is_set:
                 logger.critical("stopping: %s", job.queue_again() or "queued again")
         finally:
+            self._session.release_within(RELEASE_S)
             os._exit(EXIT_HUNG)
 
 

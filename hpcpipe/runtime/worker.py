@@ -126,7 +126,12 @@ class Worker:
         logger.info("setting up stage %s", type(self._stage).__name__)
         try:
             self._stage_state = self._stage.setup(
-                SetupContext(self._device(), self._session.scratch, self._session.run.artifacts)
+                SetupContext(
+                    self._device(),
+                    self._session.scratch,
+                    self._session.run.artifacts,
+                    self._session.exit_stack,
+                )
             )
         except SetupError:
             self._health.check_node(after_setup=True)

@@ -1,5 +1,6 @@
 """Runs a stage here and now through the real contexts, without claims or journals."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
@@ -36,15 +37,20 @@ class Drive:
         self.results = {}
         self.bytes_in, self.num_samples = {}, {}
         self.state = None
+        self.exit_stack = ExitStack()
 
     def plan(self):
         ctx = PlanContext(self.artifacts, vars(self.stage))
         self.shards = list(self.stage.plan(ctx))
         return self.shards
 
+    def setup_context(self):
+        """As a worker is handed it; `exit_stack` is the caller's to close."""
+        return SetupContext("cpu", self.scratch, self.artifacts, self.exit_stack)
+
     def process(self, shard):
         if self.state is None:
-            self.state = self.stage.setup(SetupContext("cpu", self.scratch, self.artifacts))
+            self.state = self.stage.setup(self.setup_context())
         ctx = ShardContext(
             shard.id,
             1,

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from hpcpipe.compose.api import compose_run
-from hpcpipe.runtime.context import SetupContext
 from tests.servers.raw_http import raw_server, reply
 from tests.stages.drive import Drive
 from tests.waiting import wait_until
@@ -224,7 +223,7 @@ def test_large_files_do_not_pile_up_before_slow_threads(tmp_path, server):
     ).stage  # fmt: skip
     drive = Drive(stage, tmp_path / "run")
     (shard,) = drive.plan()
-    drive.state = stage.setup(SetupContext("cpu", drive.scratch, drive.artifacts))
+    drive.state = stage.setup(drive.setup_context())
     drive.state.pool = Unhurried()
     drive.process(shard)
     drive.state.fetcher.close()

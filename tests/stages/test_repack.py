@@ -397,11 +397,11 @@ def test_index_made_anew_stops_the_workers(folder, index, tmp_path):
 
 
 def test_worker_stops_when_told(index, tmp_path):
-    from hpcpipe.runtime.context import SetupContext, ShardContext
+    from hpcpipe.runtime.context import ShardContext
 
     run = repack(index, tmp_path / "run", shard_samples=30)
     (shard,) = run.plan()
-    state = run.stage.setup(SetupContext("cpu", run.scratch, run.artifacts))
+    state = run.stage.setup(run.setup_context())
     partials = Partials(run.root / "partial", "0", 1)
     ctx = ShardContext(shard.id, 1, run.folder, run.scratch, run.artifacts, partials, lambda: True)
     with pytest.raises(ShardStopped):
