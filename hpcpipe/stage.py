@@ -13,15 +13,23 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
 
 PATH = "hpcpipe:path"
+MODEL = "hpcpipe:model"
 TUNING = "hpcpipe:tuning"
 
 Location = Annotated[str, PATH]
 """An option that is a path, a glob or an fsspec URL; relative paths are made absolute."""
+
+ModelName = Annotated[str, MODEL]
+"""An option that names a model: ``org/name`` on the Hugging Face Hub, or a folder.
+
+A folder begins with ``/``, ``./``, ``../`` or ``~``, and is made absolute; nothing else is looked
+up on the disk, so the same words mean the same model in any folder.
+"""
 
 TuningInt = Annotated[int, TUNING]
 """An option that changes speed and never the result: it stays out of the fingerprint."""
@@ -58,6 +66,21 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
     num_samples: int | None = None
     num_bytes: int | None = None
     meta: dict[str, Any] = {}
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model that workers load, as `Stage.models` names it.
+
+    Attributes:
+        name: ``org/name`` on the Hub, or an absolute folder.
+        revision: branch, tag or commit on the Hub; None for its main branch.
+        library: what loads it, and thus which of its files are needed: a pipeline of ``diffusers``
+            (folders named in ``model_index.json``), or one model of ``transformers``.
+    """
+
+    name: str
+    revision: str | None = None
+    library: Literal["diffusers", "transformers"] = "transformers"
 
 
 class OutputFile(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -341,6 +364,20 @@ class Stage(ABC):
         A launch refuses what does not fit. None where nobody can tell. Raises nothing.
         """
         return None
+
+    def models(self) -> Iterable[Model]:
+        """Name the models that workers load.
+
+        A launch refuses to start where one of them is not there, and ``fetch-models`` downloads
+        them: workers find them with ``hpcpipe.models.hub.find``, and never use the network.
+
+        Returns:
+            The models; none by default.
+
+        Raises:
+            Nothing.
+        """
+        return ()
 
     def setup(self, ctx: WorkerContext) -> Any:
         """Make what all shards of a worker share (models, open tables); runs once a worker.

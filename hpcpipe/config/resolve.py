@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from hpcpipe.config.convert import MISSING, field_types, union_arms
 from hpcpipe.errors import ConfigError
-from hpcpipe.stage import PATH, TUNING, Stage
+from hpcpipe.stage import MODEL, PATH, TUNING, Stage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -134,7 +134,8 @@ def absolute(value: Any, hint: Any) -> Any:
 
     Args:
         value: plain value.
-        hint: its annotation; `Location` marks a path, also within lists, dicts and dataclasses.
+        hint: its annotation; `Location` marks a path and `ModelName` what may be one, also within
+            lists, dicts and dataclasses.
 
     Returns:
         The value with absolute paths.
@@ -146,6 +147,8 @@ def absolute(value: Any, hint: Any) -> Any:
         origin, args = typing.get_origin(arm), typing.get_args(arm)
         if isinstance(value, str) and origin is Annotated and PATH in arm.__metadata__:
             return absolute_location(value)
+        if isinstance(value, str) and origin is Annotated and MODEL in arm.__metadata__:
+            return absolute_location(value) if is_folder(value) else value
         if isinstance(value, list) and origin is list:
             return [absolute(item, args[0]) for item in value]
         if isinstance(value, Mapping) and origin is dict:
@@ -173,6 +176,11 @@ def absolute_location(text: str) -> str:
     if text in ("", MISSING) or "://" in text or re.match(r"\{[^}]*(?<=[{,])/", text):
         return text
     return os.path.normpath(os.path.join(os.getcwd(), os.path.expanduser(text)))
+
+
+def is_folder(model_name: str) -> bool:
+    """Tell a model's folder from its name on the Hub. Raises nothing."""
+    return model_name in (".", "..") or model_name.startswith(("/", "./", "../", "~"))
 
 
 def is_tuning(hint: Any) -> bool:

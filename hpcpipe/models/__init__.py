@@ -1,5 +1,9 @@
 """Models, and what keeps them busy; knows nothing of runs, shards or stages' work.
 
+Loading:
+    hub             where a model lies: a folder, or the Hugging Face cache
+    hub_files       which of its files are needed, and whether they are whole
+
 Running:
     ordered   work done ahead in threads, its results in order: decoding beside the GPU
 """
