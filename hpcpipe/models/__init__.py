@@ -5,5 +5,8 @@ Loading:
     hub_files       which of its files are needed, and whether they are whole
 
 Running:
-    ordered   work done ahead in threads, its results in order: decoding beside the GPU
+    ordered     work done ahead in threads, its results in order: decoding beside the GPU
+    device      the device, its number type and threads, checked when a worker sets up
+    batch_size  batches that become smaller where memory runs out
+    seeds       random numbers that belong to a sample
 """
