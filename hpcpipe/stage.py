@@ -155,6 +155,26 @@ class PlanContext(Protocol):
             UpstreamIncompleteError: the folder's run is not complete.
         """
 
+    def recorded(self, folder: str) -> frozenset[str] | None:
+        """Tell what runs of ours made in a folder, for stages that look into one by themselves.
+
+        Args:
+            folder: absolute path or URL.
+
+        Returns:
+            Paths of the outputs below it, relative to it; of failed shards there are none. None
+            where no run made it, and for URLs: what lies there is what there is.
+
+        Raises:
+            UpstreamIncompleteError: the run that makes it is not complete.
+        """
+
+    def remark(self, text: str) -> None:
+        """Say something of the plan to people: at the launch, and in `status` from then on.
+
+        One line; one that begins with ``warning: `` is told as such. Raises nothing.
+        """
+
     def artifact(self, name: str) -> Path:
         """Path of a file for plan to write. Raises ConfigError for a name that is no file name."""
 

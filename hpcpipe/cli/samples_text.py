@@ -3,6 +3,7 @@
 from hpcpipe.cli import text
 from hpcpipe.console import percent, plural, size
 from hpcpipe.runtime.accounting import samples
+from hpcpipe.runtime.listed import listed_lines
 from hpcpipe.runtime.live import Live, with_at_hand
 from hpcpipe.runtime.summary import Summary
 from hpcpipe.runtime.unmade import is_unmade
@@ -27,6 +28,7 @@ def sample_lines(summary: Summary, width: int) -> list[str]:
         *_now(summary),
         *made_lines(num_made, summary.unmade, min(width, MAX_WIDTH)),
         *_counted(summary, min(width, MAX_WIDTH)),
+        *listed_lines(summary.listed),
     ]
 
 

@@ -53,6 +53,7 @@ def _head(summary: Summary, width: int) -> list[str]:
         f"shards     {summary.done:,} of {summary.num_shards:,} done{rest}",
     ]
     workers = [view.identity for view in summary.workers]
+    head += [f"plan       {line}" for line in summary.plan_remarks]
     head += [f"code       {line}" for line in notes(summary.launches, workers)]
     if summary.stopping and summary.state != "complete":
         head.append("stopping   a STOP file is there: no worker claims more until the next launch")

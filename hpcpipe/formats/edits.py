@@ -86,34 +86,26 @@ class Edits:
             found[index] = self._edits(keys[index], int(first[index]), int(last[index]))
         return found
 
-    def unmatched(self, num_shown: int) -> tuple[int, list[str]]:
+    def unmatched(self) -> list[str]:
         """Tell which edits belong to no sample that was looked up.
 
-        Args:
-            num_shown: how many to name.
-
         Returns:
-            Number of keys that matched nothing plus files that are no member of a sample (links
-            too), and the names of the first.
+            Keys that matched nothing, and files that are no member of a sample (links too), in the
+            order in which they are found.
 
         Raises:
             BadInputError: the edits cannot be read any more.
             OSError: reading failed.
         """
-        left = self._hashes[~self._is_matched]
-        total = self._num_strays + int(np.count_nonzero(left[1:] != left[:-1])) + (len(left) > 0)
-        if not total:
-            return 0, []
-        shown: list[str] = []
-        known = set(left[:1_000].tolist())
+        left = set(self._hashes[~self._is_matched].tolist())
+        if not left and not self._num_strays:
+            return []
+        found: dict[str, None] = {}
         for name, offset, _ in self._origin.names():
             split = split_key(name) if offset >= 0 else None
-            label = name if split is None else split[0]
-            if (split is None or _hash(split[0]) in known) and label not in shown:
-                shown.append(label)
-                if len(shown) == num_shown:
-                    break
-        return total, shown
+            if split is None or _hash(split[0]) in left:
+                found[name if split is None else split[0]] = None
+        return list(found)
 
     def open(self, edit: Edit) -> tuple[int, int, int]:
         """Open an edit's content.

@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import hpcpipe
@@ -19,9 +19,10 @@ from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, 
 from hpcpipe.runtime.changes import extend_plan, retry_failures
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.planning import PlanContext, check_output_names, planned
+from hpcpipe.runtime.remarks import write_remarks
 from hpcpipe.runtime.results import check_outputs, collect_results, open_state
 from hpcpipe.runtime.sources import NO_SOURCES, changed_sources, read_sources, write_sources
-from hpcpipe.stage import Shard, Stage
+from hpcpipe.stage import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,10 @@ def _make(config: Config, path: Path, sources: Mapping[str, str], *, adopt: bool
     new = None
     try:
         new = NewRunDir(path)
-        num_shards = write_plan(new.path / "plan.jsonl", _shards(config, new))
+        ctx = PlanContext(new.path / "artifacts", config.stage_options)
+        shards = check_output_names(config, planned(config, ctx), config.output, {})
+        num_shards = write_plan(new.path / "plan.jsonl", shards)
+        write_remarks(new.path, ctx.remarks)
         _claim_output(config, new, adopt=adopt)
         if sources:
             write_sources(new.path, sources)
@@ -130,11 +134,6 @@ def _cannot_be_made(path: Path, error: OSError, *, is_full: bool) -> ConfigError
         f"run directory {path} cannot be made: {error.strerror} ({error.filename}). "
         f"Give another run_dir, or {hint}"
     )
-
-
-def _shards(config: Config, new: NewRunDir) -> Iterator[Shard]:
-    shards = planned(config, PlanContext(new.path / "artifacts", config.stage_options))
-    return check_output_names(config, shards, config.output, {})
 
 
 def _info(config: Config, num_shards: int) -> RunInfo:

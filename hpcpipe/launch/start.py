@@ -28,6 +28,8 @@ from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.code import changes, code_of
 from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.listed import listed_lines
+from hpcpipe.runtime.remarks import read_remarks
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.sources import NO_SOURCES
 from hpcpipe.runtime.summary import Observer, exit_code
@@ -169,6 +171,8 @@ def _announce(pending: Pending, how: str) -> None:
     say(f"run        {show(run.path)} ({how})")
     say(f"output     {run.info.output}")
     say(f"shards     {num_shards:,} in the plan, {num_done:,} done, {todo}")
+    for remark in read_remarks(run.path):
+        say(f"plan       {remark}")
 
 
 def report(pending: Pending, *, interrupted: bool = False) -> int:
@@ -202,6 +206,8 @@ def report(pending: Pending, *, interrupted: bool = False) -> int:
     counted = [f"{name} {value:,}" for name, value in others.items() if value]
     if counted:
         say(f"counted    {', '.join(counted)}")
+    for line in listed_lines(summary.listed):
+        say(line)
     for line in not_started.explain(run) if code == 4 else ():
         say(line)
     if code:

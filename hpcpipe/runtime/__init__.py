@@ -23,6 +23,7 @@ A run as a whole:
     upstream                        runs that feed runs
     gate, sources                   steps of pipelines: may one be planned, does its plan still hold
     find, results, history          finding a run, what it made, what happened to a shard
+    remarks, listed                 what was said of the plan; what is listed in files
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows
     live, unmade, unmade_text   the shards at hand in it; samples that failed, by class
     wandb_feed, logbook, metrics    what is logged to Weights & Biases

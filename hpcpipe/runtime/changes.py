@@ -17,6 +17,7 @@ from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.planning import check_output_names, of_stage, planned
+from hpcpipe.runtime.remarks import write_remarks
 from hpcpipe.runtime.replanning import (
     ReplanContext,
     RetryContext,
@@ -57,6 +58,9 @@ def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
         changed = [shard.id for shard in shards if state.plan.index(shard.id) is not None]
         if shards:
             _take_in(run, state, shards, changed, artifacts)
+        else:
+            keep_artifacts(run, artifacts)
+        write_remarks(run.path, ctx.remarks)
     return len(shards) - len(changed), len(changed)
 
 

@@ -13,22 +13,47 @@ from typing import Any
 
 from hpcpipe.config import Config
 from hpcpipe.config.secrets import ADVICE, has_password
+from hpcpipe.console import visible
 from hpcpipe.errors import HpcPipeError, PlanError, RunMismatchError
 from hpcpipe.formats.listing import list_location
 from hpcpipe.formats.remote import filesystem, is_remote
 from hpcpipe.formats.remote_errors import outages
+from hpcpipe.manifest.files import printable
 from hpcpipe.runtime.context import artifact_path
-from hpcpipe.runtime.upstream import only_recorded
+from hpcpipe.runtime.upstream import only_recorded, recorded_below
 from hpcpipe.stage import Input, Shard
 
 
 class PlanContext:
-    """What `Stage.plan` is handed."""
+    """What `Stage.plan` is handed.
+
+    Attributes:
+        remarks: what the stage has said to people.
+    """
 
     def __init__(self, artifacts: Path, options: Mapping[str, Any]) -> None:
         """Hold the folder for artifacts, and the stage's options. Raises nothing."""
         self._artifacts = artifacts
         self._options = options
+        self.remarks: list[str] = []
+
+    def recorded(self, folder: str) -> frozenset[str] | None:
+        """Tell what runs of ours made in a folder; see `hpcpipe.stage.PlanContext`.
+
+        Args:
+            folder: absolute path or URL.
+
+        Returns:
+            Paths relative to it; None where no run made it.
+
+        Raises:
+            UpstreamIncompleteError: the run that makes it is not complete.
+        """
+        return recorded_below(folder)
+
+    def remark(self, text: str) -> None:
+        """Say something of the plan to people. Raises nothing."""
+        self.remarks.append(visible(printable(" ".join(text.split()))))
 
     def artifact(self, name: str) -> Path:
         """Path of a file that plan writes and workers read. Raises ConfigError."""

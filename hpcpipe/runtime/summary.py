@@ -21,8 +21,10 @@ from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
 from hpcpipe.runtime.done_table import Counted, Totals
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
 from hpcpipe.runtime.find import read_launcher
+from hpcpipe.runtime.listed import Listed, find_listed
 from hpcpipe.runtime.live import AtHand, Live, at_hand, live_of, with_at_hand
 from hpcpipe.runtime.nodes import BadNode, bad_node_limit, find_bad_nodes
+from hpcpipe.runtime.remarks import read_remarks
 from hpcpipe.runtime.tally import Tally
 from hpcpipe.runtime.unmade import Unmade, by_reason, made_share, num_unmade
 from hpcpipe.runtime.workers import WorkerView, read_workers
@@ -67,6 +69,7 @@ class Summary(msgspec.Struct, frozen=True):
         failures: failures by class.
         bad_nodes: nodes on which shards fail that do well elsewhere.
         launches: what was started.
+        plan_remarks, listed: what was said of the plan; counters with lists of what they count.
     """
 
     run_dir: str
@@ -98,6 +101,8 @@ class Summary(msgspec.Struct, frozen=True):
     failures: list[FailureClass]
     bad_nodes: list[BadNode]
     launches: list[Launch]
+    plan_remarks: list[str]
+    listed: list[Listed]
 
 
 class Observer:
@@ -218,6 +223,8 @@ class Observer:
             failures=failures_by_class(run, self.state, self._tally),
             bad_nodes=find_bad_nodes(self.state, workers, bad_node_limit(read_launcher(run))),
             launches=run.read_launches(),
+            plan_remarks=read_remarks(run.path),
+            listed=find_listed(info.output, totals.stats),
         )
 
 

@@ -39,6 +39,37 @@ def only_recorded(
     return inputs
 
 
+def recorded_below(folder: str) -> frozenset[str] | None:
+    """Tell what runs of ours made in a folder.
+
+    Args:
+        folder: absolute path or URL.
+
+    Returns:
+        Paths of recorded outputs, relative to the folder; None where no run made any, and for URLs.
+
+    Raises:
+        UpstreamIncompleteError: a run that makes them is not complete.
+        OSError: a run cannot be read.
+    """
+    inside = f"{os.path.realpath(folder)}/"
+    found: set[str] | None = None
+    for run in _runs_above(folder, []):
+        options = read_options(run)
+        state, _ = read_state(run, options)
+        output = os.path.realpath(run.info.output)
+        paths = (
+            f"{output}/{file.path}"
+            for result in collect_results(run, state).values()
+            for file in result.outputs
+        )
+        made = {path[len(inside) :] for path in paths if path.startswith(inside)}
+        if made or f"{output}/" == inside:
+            _check_complete(run, state, options.max_failed_fraction)
+            found = made | (found or set())
+    return None if found is None else frozenset(found)
+
+
 def _of_run(
     inputs: list[Input], run: RunDir, pattern: str, suffixes: tuple[str, ...]
 ) -> list[Input]:

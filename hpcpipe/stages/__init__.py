@@ -7,7 +7,8 @@ reshard   new tars from old ones: the options, and which of two ways is taken
 A file with an underscore in front is a part of a stage, not one by itself. Of reshard:
     _keep             the keep list, for both ways
     _overlay          tar by tar: one tar, with edits put in and samples left out
-    _overlay_plan     which tars there are, and the edits of each
+    _overlay_plan     which tars there are
+    _overlay_find     where the edits of each lie, and which belong to none
     _overlay_edits    which edit stands in for which member
     _overlay_write    the new tar: ranges of the old one, new headers, new contents
     _repack           one new tar out of samples that lie anywhere

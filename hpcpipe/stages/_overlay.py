@@ -37,6 +37,7 @@ BATCH_SAMPLES = 512
 BATCH_BYTES = 16 << 20
 
 _NUM_SHOWN = 5
+_ESCAPED = "backslashreplace"  # a list is text, whatever bytes a name has
 
 
 def setup(stage: "Reshard", ctx: WorkerContext) -> KeepList | None:
@@ -93,6 +94,12 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | 
                 raise ShardStopped
         counts = overlay.finish()
         output.num_samples = counts["samples_out"]
+        unmatched = overlay.unmatched()
+        if edits is not None:
+            counts["edits_unmatched"] = len(unmatched)
+        if unmatched:
+            listing = ctx.output(f"edits_unmatched/{shard.id}.txt")
+            listing.write("".join(f"{name}\n" for name in unmatched).encode(errors=_ESCAPED))
         ctx.count_read(source.num_read + (edits.num_read if edits is not None else 0))
     for name, number in counts.items():
         ctx.count(name, number)
@@ -142,18 +149,20 @@ class _Overlay:
                 counts["samples_in"],
                 self._last_key,
             )
-        if self._edits is not None:
-            unmatched, shown = self._edits.unmatched(_NUM_SHOWN)
-            counts["edits_unmatched"] += unmatched
-            if unmatched:
-                logger.warning(
-                    "%s: %d edits match no sample of %s (%s)",
-                    display(self._edits.path),
-                    unmatched,
-                    display(self._source.path),
-                    ", ".join(shown),
-                )
         return counts
+
+    def unmatched(self) -> list[str]:
+        """Name the edits that match no sample of the tar."""
+        found = self._edits.unmatched() if self._edits is not None else []
+        if self._edits is not None and found:
+            logger.warning(
+                "%s: %d edits match no sample of %s (%s)",
+                display(self._edits.path),
+                len(found),
+                display(self._source.path),
+                ", ".join(found[:_NUM_SHOWN]),
+            )
+        return found
 
     def _do_batch(self, batch: list[Sample]) -> None:
         is_kept = self._select(batch)

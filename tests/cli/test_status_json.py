@@ -32,6 +32,8 @@ def check(tree):
     assert list(tree["at_hand"]) == described("`at_hand`")
     for item in tree["unmade"]:
         assert list(item) == described("`unmade[]`")
+    for item in tree["listed"]:
+        assert list(item) == described("`listed[]`")
     assert list(tree["accounting"]) == described("`accounting`")
     for worker in tree["workers"]:
         assert list(worker) == described("`workers[]`")

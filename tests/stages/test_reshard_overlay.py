@@ -505,14 +505,6 @@ def test_edits_for_no_shard_at_all_are_refused(tmp_path, shard):
         run(tmp_path, edits=str(tmp_path / "none"))
 
 
-def test_edits_for_other_shards_are_named(tmp_path, shard, caplog):
-    edits = loose(tmp_path, "0", {"a.jpg": b"1"})
-    loose(tmp_path, "77", {"a.jpg": b"1"})
-    with caplog.at_level(logging.WARNING):
-        run(tmp_path, edits=edits)
-    assert "1 entry belongs to no shard (77)" in caplog.text
-
-
 def test_a_tar_and_a_folder_of_edits_for_one_shard_are_refused(tmp_path, shard):
     edits = loose(tmp_path, "0", {"a.jpg": b"1"})
     write_tar(tmp_path / "edits/0.tar", [("a.jpg", b"2")])

@@ -1,0 +1,72 @@
+"""What a run's counters count, listed in files beside the outputs.
+
+A stage that counts what people may want to look at one by one, such as edits that match nothing,
+writes an output ``COUNTER/SHARD.txt`` with a line each.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from hpcpipe.formats.remote import is_remote
+from hpcpipe.manifest.files import printable
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A counter whose subjects are listed.
+
+    Attributes:
+        name: the counter.
+        number: what it stands at.
+        folder: where the lists are.
+        example: the first line of one of them.
+    """
+
+    name: str
+    number: int | float
+    folder: str
+    example: str
+
+
+def find_listed(output: str, stats: Mapping[str, int | float]) -> list[Listed]:
+    """Find the counters that have lists.
+
+    Args:
+        output: output folder of a run; in a store nothing is looked for.
+        stats: its counters.
+
+    Returns:
+        Those that count something and have a folder of their name.
+
+    Raises:
+        Nothing.
+    """
+    if is_remote(output):
+        return []
+    folders = {name: os.path.join(output, name) for name, number in stats.items() if number}
+    return [
+        Listed(name, stats[name], folder, _first_line(folder))
+        for name, folder in folders.items()
+        if "/" not in name and os.path.isdir(folder)
+    ]
+
+
+def _first_line(folder: str) -> str:
+    for parent, _, names in os.walk(folder):
+        for name in sorted(names):
+            try:
+                with open(os.path.join(parent, name), encoding="utf-8", errors="replace") as file:
+                    return file.readline(200).strip()
+            except OSError:
+                continue
+    return ""
+
+
+def listed_lines(listed: Sequence[Listed]) -> list[str]:
+    """Say where what was counted is listed, a line each. Raises nothing."""
+    return [
+        f"listed     {one.name} {one.number:,}: {one.folder}"
+        + (f", {printable(one.example)} for one" if one.example else "")
+        for one in listed
+    ]
