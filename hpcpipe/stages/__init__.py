@@ -1,6 +1,7 @@
 """The stages that come with hpcpipe, one file each; `hpcpipe.stage` is the contract.
 
 download  files or images from lists of URLs, into shards of a dataset
+filter_faces  which samples show faces
 index     where every sample of every tar lies
 reshard   new tars from old ones: the options, and which of two ways is taken
 
@@ -23,4 +24,10 @@ Of download:
     _download_shard   one shard: its rows read, fetched and written as they come
     _download_sample  one file as it came to the row and the bytes that are written
     _download_watch   the reason told, where many URLs fail at the beginning
+
+Of filter_faces:
+    _filter_faces_shard     one shard: its samples read, judged and written
+    _filter_faces_sample    what a sample says of itself, or why it cannot be judged
+    _filter_faces_metadata  faces that its json names
+    _filter_faces_tools     faces in its image: decoding and detecting at the same time
 """
