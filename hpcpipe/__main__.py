@@ -18,9 +18,10 @@ VERBS = {
     "wandb": "log a run to Weights & Biases as its shards are done",
     "work": "be one worker of a run (for plain sbatch)",
     "clean": "remove temporary files, old logs and pickles of a run",
+    "fetch-models": "download the models of a stage or pipeline, for workers without internet",
     "stages": "list the stages and pipelines, one line each",
 }
-"""Verb -> its line in ``--help``; each is ``hpcpipe.cli.VERB`` with ``main(argv) -> int``."""
+"""Verb -> its line in ``--help``; each is ``main(argv)`` of ``hpcpipe.cli.VERB``, _ for -."""
 
 EXIT_BUG = 1
 _INSTALLED = "msgspec"  # any of the modules that come with every installation
@@ -71,7 +72,7 @@ def _dispatch(args: list[str]) -> int:
         sys.stderr.write(usage.general(VERBS))
         return 2
     if args[0] in VERBS:
-        verb = importlib.import_module(f"hpcpipe.cli.{args[0]}")
+        verb = importlib.import_module(f"hpcpipe.cli.{args[0].replace('-', '_')}")
         return int(verb.main(args[1:]))
     if any(arg in ("-h", "--help") for arg in args):
         from hpcpipe.cli import usage

@@ -76,7 +76,8 @@ def test_stages_lists_the_users_own_first_file_of_a_name(project, capsys, tmp_pa
 
 def test_every_verb_module_is_listed_in_the_help():
     folder = Path(command.__file__).parent / "cli"
-    found = {file.stem for file in folder.glob("*.py") if "def main(argv" in file.read_text()}
+    modules = {file.stem for file in folder.glob("*.py") if "def main(argv" in file.read_text()}
+    found = {name.replace("_", "-") for name in modules}
     assert "stages" in found
     assert found <= set(command.VERBS)
 

@@ -56,13 +56,26 @@ def main(args: list[str], verbs: Mapping[str, str]) -> int:
 
         return pipeline_main(name, flags, overrides)
     composed = compose(flags, overrides)
+    raise_errors(composed)
+    _check_distinct(composed.configs)
+    return start_all(composed)[1]
+
+
+def raise_errors(composed: Composed) -> None:
+    """Refuse what has an error anywhere.
+
+    Args:
+        composed: what was composed.
+
+    Raises:
+        ConfigError: the user's mistakes, each once.
+        Exception: any other error as it is.
+    """
     for err in composed.errors:
         if not isinstance(err, HpcPipeError):
             raise err
     if composed.errors:
         raise ConfigError("\n".join(dict.fromkeys(str(err) for err in composed.errors)))
-    _check_distinct(composed.configs)
-    return start_all(composed)[1]
 
 
 def _check_distinct(configs: list[Config]) -> None:

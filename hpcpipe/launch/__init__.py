@@ -4,6 +4,7 @@ A run:
     start, pending          from a config to started workers, and what the user is told
     compact                 sparing workers the reading of long journals
     prepare, place          finding the run that a command means, or making it
+    models                  are the models there that workers load
     space, quota            is there room for what it will write
     here, local, slurm, script, spark       one file a way of starting workers
     spark_session, spark_task       Spark's session; what runs in one of its tasks

@@ -9,10 +9,11 @@ import hpcpipe
 from hpcpipe.config import ScriptLauncher, SlurmLauncher
 from hpcpipe.config.pipeline import PipelineConfig, StepConfig
 from hpcpipe.console import say, warn
-from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError
+from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError, SetupError
 from hpcpipe.launch import pipeline_slurm, slurm
 from hpcpipe.launch import start as runs
 from hpcpipe.launch.lock import launching
+from hpcpipe.launch.models import check_models
 from hpcpipe.launch.pending import show
 from hpcpipe.launch.place import check_place
 from hpcpipe.manifest.pipeline_dir import FORMAT_VERSION, PipelineDir, is_pipeline_dir
@@ -63,7 +64,7 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
     max_array_size = 0
     if mode == "submit" and isinstance(launcher, SlurmLauncher):
         max_array_size = slurm.check_available()
-    _check_places(config)
+    _check_steps(config)
     directory, how = open_directory(config)
     say(f"pipeline   {show(directory.path)} ({how})")
     if max_array_size:
@@ -83,13 +84,14 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
     return started
 
 
-def _check_places(config: PipelineConfig) -> None:
-    """Refuse what belongs to other runs now, and not when a plan job comes upon it in hours."""
+def _check_steps(config: PipelineConfig) -> None:
+    """Refuse now what a job would come upon in hours: runs of others, models that lack."""
     for step in config.steps:
         try:
             check_place(step.config)
-        except RunMismatchError as err:
-            raise RunMismatchError(f"step {step.name}: {err}") from err
+            check_models(step.config, f"pipeline={config.name}")
+        except (RunMismatchError, SetupError) as err:
+            raise type(err)(f"step {step.name}: {err}") from err
 
 
 def _each(config: PipelineConfig, start_one: Callable[[StepConfig], int]) -> dict[str, int]:

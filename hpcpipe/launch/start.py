@@ -17,6 +17,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.launch import here, local, not_started, script, slurm, spark
 from hpcpipe.launch.compact import open_compacted
 from hpcpipe.launch.exclude import leave_bad_nodes, retry_elsewhere
+from hpcpipe.launch.models import check_models
 from hpcpipe.launch.pending import Pending, new_launch, show
 from hpcpipe.launch.prepare import prepare
 from hpcpipe.launch.space import check_space
@@ -72,6 +73,7 @@ def start(
         KeyboardInterrupt: interrupted; the run can be resumed.
     """
     max_array_size = _check_launcher(config) if mode == "submit" else 0
+    check_models(config, f"stage={config.stage_name}")
     run, how = prepare(config, sources)
     if warning := check_access(run):
         warn(f"warning: {warning}")

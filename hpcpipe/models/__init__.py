@@ -2,6 +2,7 @@
 
 Loading:
     hub             where a model lies: a folder, or the Hugging Face cache
+    hub_fetch, hub_errors       downloading it on a machine with internet; what may go wrong
     hub_files       which of its files are needed, and whether they are whole
 
 Running:

@@ -30,12 +30,12 @@ class FoundModel(NamedTuple):
     commit: str | None
 
 
-def find(model: Model, words: str = "RUN") -> FoundModel:
+def find(model: Model, words: str | None = None) -> FoundModel:
     """Find a model on this machine.
 
     Args:
         model: the model.
-        words: what the user would give to ``fetch-models``, for messages.
+        words: what the user would give to ``fetch-models``, for messages; None in a worker.
 
     Returns:
         Its folder and commit.
@@ -104,11 +104,13 @@ def _local(model: Model) -> FoundModel:
     return FoundModel(path, None)
 
 
-def _cached(model: Model, words: str) -> FoundModel:
+def _cached(model: Model, words: str | None) -> FoundModel:
     cache = cache_folder()
     repository = cache / f"models--{model.name.replace('/', '--')}"
     revision = model.revision or "main"
-    how = f"on a machine with internet: python -m hpcpipe fetch-models {words}"
+    how = f"on a machine with internet: python -m hpcpipe fetch-models {words or 'RUN'}"
+    if words is None:
+        how += ". HF_HOME has to name a folder on a filesystem that all nodes share"
     commit = revision if _COMMIT.fullmatch(revision) else _commit(repository / "refs" / revision)
     path = repository / "snapshots" / commit
     if not commit or not path.is_dir():

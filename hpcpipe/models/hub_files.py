@@ -49,6 +49,32 @@ def needed(names: Iterable[str], library: Library, model_index: dict[str, Any]) 
     return sorted(chosen)
 
 
+def unusable(names: Iterable[str], library: Library, model_index: dict[str, Any]) -> list[str]:
+    """List the folders of a repository that have weights, but none that are read.
+
+    Args:
+        names: all files of the repository.
+        library: what loads them.
+        model_index: content of its `MODEL_INDEX`; empty for ``transformers``.
+
+    Returns:
+        One file of each such folder.
+
+    Raises:
+        Nothing.
+    """
+    folders = components(model_index) if library == "diffusers" else {"": ""}
+    found: dict[str, str] = {}
+    readable: set[str] = set()
+    for name in sorted(names):
+        folder, _, file = name.rpartition("/")
+        if folder in folders and _OTHER_WEIGHTS.fullmatch(file):
+            found.setdefault(folder, name)
+        if _is_start(file):
+            readable.add(folder)
+    return [name for folder, name in found.items() if folder not in readable]
+
+
 def components(model_index: dict[str, Any]) -> dict[str, str]:
     """List the parts of a pipeline.
 

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "config": CONFIG,
     "manifest": BASE | {"formats", "manifest"},
     "runtime": CONFIG | {"formats", "manifest", "runtime"},
-    "launch": CONFIG | {"formats", "manifest", "runtime", "launch"},
+    "launch": CONFIG | {"formats", "models", "manifest", "runtime", "launch"},
 }
 """First part of a module's name -> first parts it may import; who is not here may import all."""
 

@@ -13,21 +13,25 @@ def write(path: Path, content: object) -> Path:
     return path
 
 
-def weights(num_bytes: int = 64) -> bytes:
-    """A safetensors file with one tensor."""
+def weights(num_bytes: int = 64, name: str = "w") -> bytes:
+    """A safetensors file with one tensor, another for each name."""
     header = json.dumps(
         {
             "__metadata__": {"format": "pt"},
-            "w": {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]},
+            name: {"dtype": "U8", "shape": [num_bytes], "data_offsets": [0, num_bytes]},
         }
     ).encode()
     return len(header).to_bytes(8, "little") + header + bytes(num_bytes)
 
 
+def write_weights(folder: Path, name: str, num_bytes: int) -> None:
+    write(folder / name, weights(num_bytes, name))
+
+
 def write_shards(folder: Path, base: str, num_bytes: int = 64) -> None:
     names = [f"{base}-{number:05}-of-00002.safetensors" for number in (1, 2)]
     for name in names:
-        write(folder / name, weights(num_bytes))
+        write_weights(folder, name, num_bytes)
     index = {"metadata": {}, "weight_map": {f"w{n}": name for n, name in enumerate(names)}}
     write(folder / f"{base}.safetensors.index.json", index)
 
@@ -38,7 +42,7 @@ def write_model(folder: Path, num_bytes: int = 64) -> Path:
     write(folder / "generation_config.json", {})
     write(folder / "tokenizer.json", {"model": {}})
     write(folder / "tokenizer_config.json", {})
-    write(folder / "model.safetensors", weights(num_bytes))
+    write_weights(folder, "model.safetensors", num_bytes)
     write(folder / "pytorch_model.bin", bytes(1000))
     write(folder / "onnx/model.onnx", bytes(1000))
     write(folder / "README.md", b"a model")
@@ -63,12 +67,12 @@ def write_pipeline(folder: Path, num_bytes: int = 64) -> Path:
     write(folder / "tokenizer/tokenizer_config.json", {})
     for part in ("text_encoder", "transformer", "vae"):
         write(folder / part / "config.json", {})
-    write(folder / "text_encoder/model.safetensors", weights(num_bytes))
-    write(folder / "text_encoder/model.fp16.safetensors", weights(num_bytes))
-    write(folder / "vae/diffusion_pytorch_model.safetensors", weights(num_bytes))
+    write_weights(folder, "text_encoder/model.safetensors", num_bytes)
+    write_weights(folder, "text_encoder/model.fp16.safetensors", num_bytes)
+    write_weights(folder, "vae/diffusion_pytorch_model.safetensors", num_bytes)
     write(folder / "vae/diffusion_pytorch_model.bin", bytes(1000))
     write_shards(folder / "transformer", "diffusion_pytorch_model", num_bytes)
-    write(folder / "flux1.safetensors", weights(1000))
+    write_weights(folder, "flux1.safetensors", 1000)
     return folder
 
 

@@ -25,7 +25,7 @@ def files_of(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
 
 
-def refusal(model: Model, words: str = "RUN") -> str:
+def refusal(model: Model, words: str | None = None) -> str:
     with pytest.raises(SetupError) as caught:
         find(model, words)
     return str(caught.value)
@@ -56,6 +56,15 @@ def test_what_is_not_there_is_named_with_the_command_that_fetches_it(cache):
     assert "which does not exist (HF_HOME or HF_HUB_CACHE name another one)" in text
     assert text.endswith(
         "python -m hpcpipe fetch-models stage=generate_images stage.model=org/flux"
+    )
+
+
+def test_a_worker_is_told_that_its_node_may_see_another_cache(cache):
+    text = refusal(PIPELINE)
+    assert f"not in the cache {cache} on {os.uname().nodename}, which does not exist" in text
+    assert text.endswith(
+        "python -m hpcpipe fetch-models RUN. HF_HOME has to name a folder on a filesystem that "
+        "all nodes share"
     )
 
 
