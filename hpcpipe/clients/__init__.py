@@ -1,6 +1,8 @@
-"""Fetching from other people's servers, well behaved; knows nothing of runs, shards or formats.
+"""Other computers' answers: files fetched from other people's servers, and language models asked.
 
-For who uses it:
+Well behaved; knows nothing of runs, shards or formats.
+
+For who fetches:
     fetcher      fetch a stream of URLs, many at once
     options      limits, patience, and what is obeyed
     records      what goes in and what comes out
@@ -34,4 +36,18 @@ HTTP, by libcurl:
     head         status and headers of an answer
     trust        which certificates are trusted
     curl_errors  what libcurl's error codes mean
+
+For who asks language models:
+    llm_client    ask many questions, at several servers at once
+    llm_options   which model, and how its servers are asked
+    llm_start     servers that a worker starts for itself
+    llm_failure   why there is no answer, and whose fault that is
+
+Behind it:
+    llm_api       requests and answers of Ollama and OpenAI
+    llm_exchange  one request to one server
+    llm_server    one server: what is in flight, and whether it is well
+    llm_pool      which server gets the next request
+    llm_ready     waiting for servers at the beginning
+    llm_guard     ends a started server when its worker is gone
 """

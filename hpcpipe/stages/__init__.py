@@ -1,9 +1,10 @@
 """The stages that come with hpcpipe, one file each; `hpcpipe.stage` is the contract.
 
-download  files or images from lists of URLs, into shards of a dataset
-filter_faces  which samples show faces
-index     where every sample of every tar lies
-reshard   new tars from old ones: the options, and which of two ways is taken
+download          files or images from lists of URLs, into shards of a dataset
+filter_faces      which samples show faces
+index             where every sample of every tar lies
+reshard           new tars from old ones: the options, and which of two ways is taken
+rewrite_captions  new captions by a language model
 
 A file with an underscore in front is a part of a stage, not one by itself. Of reshard:
     _keep             the keep list, for both ways
@@ -30,4 +31,13 @@ Of filter_faces:
     _filter_faces_sample    what a sample says of itself, or why it cannot be judged
     _filter_faces_metadata  faces that its json names
     _filter_faces_tools     faces in its image: decoding and detecting at the same time
+
+Of rewrite_captions:
+    _rewrite_read      the captions of a file or a tar
+    _rewrite_language  which language a caption is in
+    _rewrite_template  from a caption to what the model is sent
+    _rewrite_answer    what is used of what it says
+    _rewrite_shard     one shard: its captions asked about, many at once
+    _rewrite_rows      what became of each caption, and saved progress
+    _rewrite_watch     how fast, and which servers are slow or left alone
 """

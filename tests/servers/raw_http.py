@@ -14,6 +14,7 @@ class Asked(NamedTuple):
 
     path: str
     headers: dict[str, str]
+    body: bytes = b""
 
 
 Answer = Callable[[socket.socket, Asked], None]
@@ -125,7 +126,8 @@ def _read_request(stream) -> Asked | None:
     while line := stream.readline().strip():
         name, _, value = line.decode("latin-1").partition(":")
         headers[name.lower()] = value.strip()
-    return Asked(first[1], headers) if len(first) == 3 else None
+    body = stream.read(int(headers.get("content-length", 0)))
+    return Asked(first[1], headers, body) if len(first) == 3 else None
 
 
 @contextlib.contextmanager

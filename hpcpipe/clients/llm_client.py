@@ -1,0 +1,263 @@
+"""Ask a language model many questions, at several servers at once: what users of this see."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hpcpipe.clients import llm_api
+from hpcpipe.clients.llm_exchange import exchange, session
+from hpcpipe.clients.llm_failure import Blame, LlmError
+from hpcpipe.clients.llm_options import ChatModel, ServerOptions, base_url
+from hpcpipe.clients.llm_pool import Pool
+from hpcpipe.clients.llm_ready import wait_until_ready
+from hpcpipe.clients.llm_server import Server
+from hpcpipe.errors import SetupError, missing_extra
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_LOOK_S = 0.2
+_PROBE_PATIENCE = 6
+"""Times `timeout_s`: a server that has to load its model first is slow to answer a probe."""
+_MAX_REFUSED = 10
+"""A question that servers refuse so often, and answer others, is itself at fault."""
+_AHEAD = 4
+"""Times what the servers take: questions that are taken from the caller and not answered."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask.
+
+    Attributes:
+        index: the caller's number for it.
+        text: the user's message.
+        seed: for the model's sampling, 0 to 2**31 - 1; each further try has the next one.
+    """
+
+    index: int
+    text: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a question.
+
+    Attributes:
+        index: the question's.
+        text: the answer as the judge left it; None where there is none.
+        failure: why there is none, else None.
+        num_tries: requests that count as its own.
+        server: URL of the server that was asked last.
+    """
+
+    index: int
+    text: str | None
+    failure: LlmError | None
+    num_tries: int
+    server: str
+
+
+Judge = Callable[[str], str]
+"""Takes what the model said, gives what is used of it; raises LlmError for what is refused."""
+
+
+class LlmClient:
+    """Asks servers; remembers from call to call which of them are well, and how fast.
+
+    A server that fails is left alone and probed with the simplest question until it answers. A
+    failure is a question's own only where its server answers others.
+
+    Attributes:
+        servers: all of them.
+    """
+
+    def __init__(
+        self, model: ChatModel, options: ServerOptions, urls: Iterable[str], max_tries: int
+    ) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            model: what every request says.
+            options: limits and patience.
+            urls: the servers.
+            max_tries: of one question.
+
+        Raises:
+            SetupError: aiohttp is not installed, or the key's environment variable is not set.
+        """
+        try:
+            import aiohttp  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("aiohttp", "llm", "asking language models") from error
+        self._model = model
+        self._options = options
+        self._max_tries = max_tries
+        self._key = _key(model, options)
+        named = dict.fromkeys(map(base_url, urls))
+        self.servers = [Server(url, options.max_in_flight) for url in named]
+        self._pool = Pool(self.servers, self._probe_in_time, options.ready_s)
+        self._session: aiohttp.ClientSession | None = None
+
+    def wait_until_ready(self, look: Callable[[Server], None]) -> None:
+        """Wait until servers answer, which may have to load their model first.
+
+        Args:
+            look: is called for each server that does not answer, several times a second; what it
+                raises ends the waiting.
+
+        Returns:
+            Nothing: at least one server answers, and the others were asked.
+
+        Raises:
+            SetupError: a server answers that the key, the model or an option is wrong; or none
+                answers in time.
+        """
+        asyncio.run(self._wait_until_ready(look))
+
+    async def _wait_until_ready(self, look: Callable[[Server], None]) -> None:
+        async with session(self._key) as self._session:
+            await wait_until_ready(self.servers, self._probe, self._options.ready_s, look)
+        if all(server.trouble for server in self.servers):
+            raise SetupError(str(self._pool.outage()))
+
+    def ask(
+        self,
+        questions: Iterable[Question],
+        judge: Judge,
+        take: Callable[[Answer], None],
+        should_end: Callable[[], bool],
+    ) -> bool:
+        """Ask questions; runs until all are answered.
+
+        Args:
+            questions: taken as they are needed.
+            judge: judges what the model says.
+            take: is called with each answer as it comes, in no particular order, in this thread.
+            should_end: asked several times a second, also while nothing comes; what it raises ends
+                the asking as well.
+
+        Returns:
+            False where it ended before all was answered.
+
+        Raises:
+            OutageError: no server answers.
+            Exception: what `questions`, `take` or `should_end` raised.
+        """
+        return asyncio.run(self._ask(iter(questions), judge, take, should_end))
+
+    async def _ask(
+        self,
+        questions: Iterator[Question],
+        judge: Judge,
+        take: Callable[[Answer], None],
+        should_end: Callable[[], bool],
+    ) -> bool:
+        async def work() -> None:
+            for question in questions:
+                take(await self._answer(question, judge))
+
+        num = _AHEAD * sum(server.max_in_flight for server in self.servers)
+        async with session(self._key) as self._session:
+            self._pool.begin()
+            running = {asyncio.create_task(work()) for _ in range(num)}
+            tasks = list(running)
+            try:
+                while running:
+                    done, running = await asyncio.wait(
+                        running, timeout=_LOOK_S, return_when=asyncio.FIRST_EXCEPTION
+                    )
+                    for task in done:
+                        task.result()
+                    if running and should_end():
+                        return False
+                    self._pool.look()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self._pool.close()
+        return True
+
+    async def _answer(self, question: Question, judge: Judge) -> Answer:
+        """Ask a question until it is answered, or has failed for good."""
+        num_tries, num_refused, tried = 0, 0, set[Server]()
+        while True:
+            server, ticket = await self._pool.acquire(tried)
+            sent_at = time.monotonic()
+            try:
+                body = llm_api.request(self._model, question.text, question.seed + num_tries)
+                content = await self._exchange(server, body, self._options.timeout_s)
+                text = judge(llm_api.answer_text(self._model, content))
+                server.answered(time.monotonic() - sent_at)
+                return Answer(question.index, text, None, num_tries + 1, server.url)
+            except LlmError as error:
+                failure = error
+                self._note(failure, server, sent_at)
+            finally:
+                self._pool.release(server, ticket)
+            if not await self._is_own(failure, server):
+                num_refused += failure.kind != "connect"
+                if num_refused < _MAX_REFUSED:
+                    continue
+            num_tries += 1
+            tried.add(server)
+            if failure.is_final or num_tries >= self._max_tries:
+                return Answer(question.index, None, failure, num_tries, server.url)
+
+    async def _is_own(self, failure: LlmError, server: Server) -> bool:
+        """Tell whether a failure is the question's own rather than its server's."""
+        if failure.blame is Blame.UNKNOWN:
+            return await self._pool.is_well(server)
+        return failure.blame is not Blame.SERVER
+
+    def _note(self, failure: LlmError, server: Server, sent_at: float) -> None:
+        """Conclude from a failure what is to be thought of its server."""
+        if failure.blame is Blame.SERVER:
+            self._pool.leave_alone(server, failure)
+        elif failure.blame is Blame.UNKNOWN:
+            if server.answered_at <= sent_at:
+                self._pool.doubt(server, failure)
+        else:
+            server.answered(time.monotonic() - sent_at)
+
+    async def _exchange(self, server: Server, body: bytes, timeout_s: float) -> bytes:
+        assert self._session is not None
+        url = server.url + llm_api.PATHS[self._model.api]
+        try:
+            return await exchange(
+                self._session, url, body, timeout_s, self._options.max_answer_bytes
+            )
+        except LlmError as error:
+            if self._key is not None:
+                error.text = error.text.replace(self._key, "***")
+            raise
+
+    async def _probe_in_time(self, server: Server) -> LlmError | None:
+        return await self._probe(server, _PROBE_PATIENCE * self._options.timeout_s)
+
+    async def _probe(self, server: Server, timeout_s: float) -> LlmError | None:
+        try:
+            content = await self._exchange(server, llm_api.probe(self._model), timeout_s)
+            llm_api.parse(content)
+        except LlmError as error:
+            return error
+        return None
+
+
+def _key(model: ChatModel, options: ServerOptions) -> str | None:
+    if options.api_key_env is not None:
+        key = os.environ.get(options.api_key_env)
+        if not key:
+            raise SetupError(
+                f"the environment variable {options.api_key_env} (stage.servers.api_key_env) is "
+                "not set here: export it before the launch"
+            )
+        return key
+    return os.environ.get("OPENAI_API_KEY") or None if model.api == "openai" else None

@@ -1,0 +1,62 @@
+"""Waiting for servers at the beginning: they may have to start, and to load their model."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from hpcpipe.clients.llm_failure import WRONG_SETTINGS, LlmError
+from hpcpipe.clients.llm_server import Server
+from hpcpipe.errors import SetupError
+
+_LOOK_S = 0.2
+
+
+async def wait_until_ready(
+    servers: Sequence[Server],
+    probe: Callable[[Server, float], Awaitable[LlmError | None]],
+    patience_s: float,
+    look: Callable[[Server], None],
+) -> None:
+    """Wait until a server answers and all others have been asked.
+
+    Args:
+        servers: which; those that do not answer are marked as left alone.
+        probe: asks one of them, for so many seconds at most; gives what is wrong.
+        patience_s: for all together.
+        look: is called for each server that does not answer, several times a second; what it
+            raises ends the waiting.
+
+    Returns:
+        Nothing; where no server answers, all are left alone.
+
+    Raises:
+        SetupError: a server refuses the simplest request: key, model or options are wrong.
+    """
+    until = time.monotonic() + patience_s
+    ready: set[Server] = set()
+
+    async def ask(server: Server) -> None:
+        while (left_s := until - time.monotonic()) > 0:
+            error = await probe(server, left_s)
+            if error is None:
+                server.is_well_again()
+                ready.add(server)
+                return
+            if error.kind in WRONG_SETTINGS:
+                raise SetupError(f"the LLM server {server.url} (stage.servers) says: {error}")
+            server.leave_alone(error.text, 0.0)
+            look(server)
+            await asyncio.sleep(_LOOK_S)
+
+    running = {asyncio.create_task(ask(server)) for server in servers}
+    try:
+        while running and not (ready and all(one.trouble or one in ready for one in servers)):
+            done, running = await asyncio.wait(
+                running, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
