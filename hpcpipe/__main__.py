@@ -16,6 +16,7 @@ VERBS = {
     "verify": "check every recorded output: there, right size, right content",
     "cancel": "stop a run's workers, at once or after the shards at hand",
     "wandb": "log a run to Weights & Biases as its shards are done",
+    "contact-sheet": "look at random samples of what a run or pipeline has made",
     "work": "be one worker of a run (for plain sbatch)",
     "clean": "remove temporary files, old logs and pickles of a run",
     "fetch-models": "download the models of a stage or pipeline, for workers without internet",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import msgspec
@@ -310,6 +311,62 @@ class FinalizeContext(ShardContext, Protocol):
         """Absolute path or URL of a finished output. Raises nothing."""
 
 
+class Box(msgspec.Struct, frozen=True):
+    """A box over a picture, by the picture as it is shown.
+
+    Attributes:
+        sides: left, top, right, bottom as parts of its width and height, 0 to 1.
+        label: a word or a number beside it.
+    """
+
+    sides: tuple[float, float, float, float]
+    label: str = ""
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """One picture of a sample.
+
+    Attributes:
+        title: what it is, e.g. ``original``.
+        content: the image file; None where it cannot be had.
+        missing: why not.
+        boxes: drawn over it.
+    """
+
+    title: str
+    content: bytes | None
+    missing: str = ""
+    boxes: tuple[Box, ...] = ()
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One sample as people look at it.
+
+    Attributes:
+        key: its key.
+        pictures: side by side.
+        texts: such as caption and prompt, side by side; a title and a text each.
+        facts: in small print, e.g. the seed; None is left out.
+    """
+
+    key: str
+    pictures: tuple[Picture, ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
+    facts: dict[str, str | int | float | None] = {}
+
+
+class LookContext(Protocol):
+    """What `Stage.look` is handed for one finished shard."""
+
+    random: Random
+    """Chooses the samples; the same for the same sheet."""
+    scratch: Path
+    """An empty node-local folder, removed afterwards."""
+
+    def output_path(self, name: str) -> str:
+        """Absolute path or URL of an output. Raises ConfigError for one outside the folder."""
+
+
 class ShardStopped(BaseException):
     """Raised inside `Stage.process` to give the shard back unfinished; it is not charged."""
 
@@ -358,6 +415,25 @@ class Stage(ABC):
 
         Raises:
             PlanError: what is needed for it is gone.
+        """
+        return ()
+
+    def look(self, shard: Shard, ctx: LookContext, num_samples: int) -> Iterable[Look]:
+        """Show some samples of a finished shard, for the run's contact sheet.
+
+        Read no more than it takes; say of single files that cannot be had that they are missing.
+
+        Args:
+            shard: the shard.
+            ctx: the framework's help.
+            num_samples: how many, at most; chosen by ``ctx.random`` from all.
+
+        Returns:
+            The samples. A stage that has no such method has no contact sheets.
+
+        Raises:
+            HpcPipeError: the shard's files cannot be read.
+            OSError: the same.
         """
         return ()
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from pathlib import Path
 
 from hpcpipe.cli import text
 from hpcpipe.cli.go_on import go_on
@@ -12,6 +13,7 @@ from hpcpipe.console import size
 from hpcpipe.launch.not_started import NotStarted, describe
 from hpcpipe.runtime.accounting import samples, used_in_words
 from hpcpipe.runtime.code import notes
+from hpcpipe.runtime.contact_sheet import FILE
 from hpcpipe.runtime.failures import FailureClass
 from hpcpipe.runtime.summary import Summary
 from hpcpipe.runtime.workers import WorkerView
@@ -55,6 +57,9 @@ def _head(summary: Summary, width: int) -> list[str]:
     workers = [view.identity for view in summary.workers]
     head += [f"plan       {line}" for line in summary.plan_remarks]
     head += [f"code       {line}" for line in notes(summary.launches, workers)]
+    sheet = Path(summary.run_dir) / FILE
+    if sheet.exists():
+        head.append(f"sheet      {shown(sheet)}")
     if summary.stopping and summary.state != "complete":
         head.append("stopping   a STOP file is there: no worker claims more until the next launch")
     if summary.finalize:

@@ -73,4 +73,9 @@ Images:
     image_pixels       resize, turn, crop, border
     image_blur         boxes blurred
     image_encode       pixels to jpg, png, webp
+    thumbnails         small pictures to be looked at
+
+Contact sheets:
+    contact_sheet        samples on one HTML page
+    contact_sheet_style  how it looks
 """

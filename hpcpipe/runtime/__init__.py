@@ -26,6 +26,7 @@ A run as a whole:
     remarks, listed                 what was said of the plan; what is listed in files
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows
     live, unmade, unmade_text   the shards at hand in it; samples that failed, by class
+    contact_sheet                   random samples of it, as people look at them
     wandb_feed, logbook, metrics    what is logged to Weights & Biases
     code, leftovers                 whether the code changed; what may be cleaned
 """

@@ -17,7 +17,7 @@ from hpcpipe.runtime.workers import is_running, worker_names
 logger = logging.getLogger(__name__)
 
 
-def close_if_over(run: RunDir, options: RunOptions, state: RunState) -> None:
+def close_if_over(run: RunDir, options: RunOptions, state: RunState) -> bool:
     """Close a run once nothing is left to do and nobody is at work: so the last one leaves it.
 
     Of two who leave at the same time each says first that it has ended and looks then: at least
@@ -29,23 +29,25 @@ def close_if_over(run: RunDir, options: RunOptions, state: RunState) -> None:
         state: its state as the caller knows it.
 
     Returns:
-        Nothing: where it cannot be written it stays open, which is logged.
+        Whether it is over. Where it cannot be written it stays open, which is logged.
 
     Raises:
         HpcPipeError: the run is damaged.
     """
     try:
         if not _is_over(run, options, state) or _is_anybody_at_work(run, options.lease_s):
-            return
+            return False
         if run.claims.is_dir():
             limits = options.max_attempts, options.max_lost
             latest, _ = write_snapshot(run, state.plan, *limits)
             if not _is_over(run, options, latest):
-                return
+                return False
             _end_unknown_attempts(run, latest)
         close_claims(run.path)
     except OSError as error:
         logger.warning("the run is over, and its claims are left over: %s", error)
+        return False
+    return True
 
 
 def _is_over(run: RunDir, options: RunOptions, state: RunState) -> bool:

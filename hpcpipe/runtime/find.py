@@ -2,10 +2,11 @@
 
 import difflib
 import os
+import sys
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hpcpipe.config import LAUNCHERS, Launcher, Resources, RunOptions
+from hpcpipe.config import LAUNCHERS, Launcher, Resources, RunOptions, load
 from hpcpipe.config.convert import build
 from hpcpipe.config.stored import load_section
 from hpcpipe.errors import ConfigError, RunMismatchError
@@ -14,6 +15,7 @@ from hpcpipe.formats.remote_errors import outages
 from hpcpipe.manifest.marker import FOLDER, read_marker, read_markers
 from hpcpipe.manifest.rundir import RunDir, is_run_dir
 from hpcpipe.runtime.access import owner_of
+from hpcpipe.stage import Stage
 
 T = TypeVar("T")
 
@@ -155,6 +157,44 @@ def config_name(run: RunDir) -> str:
     """
     numbers = sorted((int(p.stem) for p in run.launches.glob("*.yaml")), reverse=True)
     return f"launches/{numbers[0]}.yaml" if numbers else "config.yaml"
+
+
+def is_own(run: RunDir) -> bool:
+    """Tell whether a run is one's own, or the system's: its stage may be imported then.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Whether its configuration is.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return (run.path / config_name(run)).stat().st_uid in (os.getuid(), 0)
+
+
+def own_stage(run: RunDir) -> Stage:
+    """Import the stage of a run of one's own, from where its last launch found it.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The stage with its options.
+
+    Raises:
+        ConfigError: the run is another's, whose code is not to be run; or cannot be imported.
+        OSError: the run cannot be read.
+    """
+    if not is_own(run):
+        raise ConfigError(
+            f"{run.path} belongs to {owner_of(run.path)}: this imports the code of its stage, "
+            "which is done for runs of one's own only"
+        )
+    folders = [launch.code.import_path for launch in run.read_launches()[-1:]]
+    sys.path += [folder for folder in folders if folder and folder not in sys.path]
+    return load(run.path, config_name(run)).stage
 
 
 def read_options(run: RunDir) -> RunOptions:

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hpcpipe.config import load
 from hpcpipe.formats.remote import display, is_remote
 from hpcpipe.formats.remote_uploads import Upload, abort_upload, begun_uploads
 from hpcpipe.manifest.marker import FOLDER, read_markers
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.find import config_name, read_options
+from hpcpipe.runtime.find import is_own, own_stage, read_options
 from hpcpipe.runtime.partial import FOLDER as PARTIAL
 from hpcpipe.runtime.partial import orphans
 from hpcpipe.runtime.results import read_state
@@ -174,10 +173,9 @@ def _own_names(run: RunDir) -> set[str]:
 
     Only the stage knows them, and it is imported for nobody else's run.
     """
-    path = run.path / config_name(run)
-    if path.stat().st_uid not in (os.getuid(), 0):
+    if not is_own(run):
         return set()
-    stage = load(run.path, config_name(run)).stage
+    stage = own_stage(run)
     shards = Plan(run.path, run.info.block_size).shards()
     return {name for shard in shards for name in stage.planned_outputs(shard)}
 

@@ -16,6 +16,7 @@ from hpcpipe.runtime import devices
 from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.closing import close_if_over
+from hpcpipe.runtime.contact_sheet import write_at_end
 from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
 from hpcpipe.runtime.ending import ending, why_charged
@@ -138,7 +139,7 @@ class Worker:
             raise
 
     def leave(self) -> None:
-        """Close the run, if this was the last worker of it. Raises HpcPipeError."""
+        """Close the run and show what it made, if this was its last worker. Raises HpcPipeError."""
         if self._todo.blocks() or self._todo.wants_finalize():
             return
         try:
@@ -146,7 +147,8 @@ class Worker:
         except OSError as error:
             logger.warning("whether the run is over cannot be seen: %s", error)
             return
-        close_if_over(self._session.run, self._config.run, self._state)
+        if close_if_over(self._session.run, self._config.run, self._state):
+            write_at_end(self._session.run, self._stage)
 
     def _is_work_left(self) -> bool:
         try:
