@@ -62,6 +62,7 @@ class Hub:
         # huggingface_hub reads its environment once, when it is imported.
         constants = "huggingface_hub.constants"
         monkeypatch.setattr(f"{constants}.ENDPOINT", self.url)
+        monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", self.url)
         url = f"{self.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(f"{constants}.HUGGINGFACE_CO_URL_TEMPLATE", url)
         monkeypatch.setattr(f"{constants}.HF_HUB_CACHE", str(home / "hub"))
