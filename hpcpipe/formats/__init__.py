@@ -16,10 +16,11 @@ Tars and samples:
     tar_blocks      single header blocks, parsed fast
     tar_extended    pax and GNU headers that speak of the next member
     tar_fields      numbers, text and checksums inside a header
-    tar_write       headers of new members, padding, the end of an archive
+    tar_write       new members and their headers, padding, the end of an archive
     samples         member names into keys and extensions, members into samples
     edits           new members for the samples of one shard
     edit_origins    the part that reads them: loose files, or a tar
+    edits_write     edits of a shard, written as a tar or as loose files
 
 Lists of samples:
     keep_list       which samples to keep: converted once, then mapped

@@ -20,13 +20,15 @@ def encode(pixels: Any, encode_format: EncodeFormat, quality: int) -> bytes:
         cv2.error: OpenCV cannot.
         ValueError: the same of simplejpeg.
     """
-    import cv2
     import numpy as np
-    import simplejpeg
 
     if encode_format == "jpg":
+        import simplejpeg
+
         rows = np.ascontiguousarray(pixels)
         return bytes(simplejpeg.encode_jpeg(rows, quality, "RGB", "420"))
+    import cv2
+
     flag = cv2.IMWRITE_PNG_COMPRESSION if encode_format == "png" else cv2.IMWRITE_WEBP_QUALITY
     bgr = np.ascontiguousarray(pixels[..., ::-1])
     return bytes(cv2.imencode(f".{encode_format}", bgr, [flag, quality])[1].data)

@@ -63,12 +63,7 @@ class ImageOptions:
         _check_word("encode_format", self.encode_format, get_args(EncodeFormat))
         for name in ("upscale_interpolation", "downscale_interpolation"):
             _check_word(name, getattr(self, name), get_args(Interpolation))
-        qualities = _QUALITIES[self.encode_format]
-        if self.encode_quality not in qualities:
-            raise ConfigError(
-                f"encode_quality is {self.encode_quality}, and goes from {qualities[0]} to "
-                f"{qualities[-1]} for {self.encode_format}"
-            )
+        check_quality("encode_quality", self.encode_quality, self.encode_format)
         for name, least in (("image_size", 1), ("min_image_size", 0), ("max_image_area", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}, and must be {least} or more")
@@ -77,6 +72,28 @@ class ImageOptions:
             raise ConfigError(
                 f"max_aspect_ratio is {self.max_aspect_ratio}, and must be 1 or more (.inf for any)"
             )
+
+
+def check_quality(name: str, quality: int, encode_format: EncodeFormat) -> None:
+    """Check a quality against its format.
+
+    Args:
+        name: the option, for messages.
+        quality: as in `ImageOptions.encode_quality`.
+        encode_format: what it is the quality of.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        ConfigError: it is out of its range.
+    """
+    qualities = _QUALITIES[encode_format]
+    if quality not in qualities:
+        raise ConfigError(
+            f"{name} is {quality}, and goes from {qualities[0]} to {qualities[-1]} for "
+            f"{encode_format}"
+        )
 
 
 def _check_word(name: str, word: str, words: tuple[str, ...]) -> None:

@@ -17,15 +17,12 @@ from hpcpipe.formats.download_rows import (
     to_json,
 )
 from hpcpipe.formats.file_extensions import UNKNOWN
-from hpcpipe.formats.tar import Member
-from hpcpipe.formats.tar_write import end_of_archive, make_header, padding
+from hpcpipe.formats.tar_write import add_file, end_of_archive
 from hpcpipe.formats.tfrecord import ExampleEncoder, Framer
 from hpcpipe.stage import Output
 
 OpenOutput = Callable[[str], Output]
 """Opens an output by its name relative to the output folder."""
-
-_PLAIN_FILE = Member("", 0, 0, 0, 0, b"0", 0o444, 0, False)
 
 
 class SampleWriter(ABC):
@@ -105,9 +102,7 @@ class TarSamples(SampleWriter):
     def add(self, row: DownloadRow, values: dict[str, Any], content: bytes) -> None:
         """Write a sample's members. Raises OSError."""
         for name, data in self._members(row, values, content):
-            self._output.write(make_header(_PLAIN_FILE, name, len(data)))
-            self._output.write(data)
-            self._output.write(padding(len(data)))
+            add_file(self._output, name, data)
 
     def finish(self, num_samples: int) -> None:
         """End the archive. Raises OSError."""

@@ -1,7 +1,7 @@
 """Tar headers, written: the header of a member that takes another's place, and the archive's end.
 
-Headers are deterministic: owner 0 without a name, time and mode of the member replaced. Reading is
-in ``tar``.
+Headers are deterministic: owner 0 without a name, time and mode of the member replaced, or none
+and read-only where a file is new. Reading is in ``tar``.
 """
 
 import functools
@@ -9,12 +9,33 @@ from zlib import adler32
 
 from hpcpipe.formats.tar import Member
 from hpcpipe.formats.tar_fields import BLOCK_BYTES, MAX_OCTAL_11, checksum, pax_record
+from hpcpipe.stage import Output
 
 RECORD_BYTES = 10240
 """Archives are padded to a multiple of this, as ``tar`` and Python's ``tarfile`` do."""
 
+_PLAIN_FILE = Member("", 0, 0, 0, 0, b"0", 0o444, 0, False)
 _NAME_BYTES = 100
 _OWNER = b"0000000\0" * 2
+
+
+def add_file(output: Output, name: str, content: bytes) -> None:
+    """Append a new plain file to an archive.
+
+    Args:
+        output: the archive so far.
+        name: full name of the member.
+        content: its content.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        OSError: writing failed.
+    """
+    output.write(make_header(_PLAIN_FILE, name, len(content)))
+    output.write(content)
+    output.write(padding(len(content)))
 
 
 def make_header(replaced: Member, name: str, size_bytes: int) -> bytes:

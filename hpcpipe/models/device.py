@@ -5,6 +5,8 @@ traceback from the middle of a shard.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 from hpcpipe.errors import ConfigError, SetupError, missing_extra
@@ -71,6 +73,27 @@ def torch_dtype(name: Dtype) -> Any:
     import torch
 
     return getattr(torch, name)
+
+
+@contextmanager
+def gpu_failures(device: Any) -> Iterator[None]:
+    """Tell a GPU that failed from a shard that did.
+
+    Args:
+        device: what models run on.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        SetupError: CUDA failed in a way that it does not come back from in this process.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        raise SetupError(f"{device} failed, and this worker ends: {_first_line(error)}") from error
 
 
 def describe(device: Any) -> str:

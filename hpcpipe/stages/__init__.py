@@ -2,6 +2,7 @@
 
 download          files or images from lists of URLs, into shards of a dataset
 filter_faces      which samples show faces
+generate_images   images from prompts, as edits for reshard
 index             where every sample of every tar lies
 reshard           new tars from old ones: the options, and which of two ways is taken
 rewrite_captions  new captions by a language model
@@ -40,4 +41,11 @@ Of rewrite_captions:
     _rewrite_shard     one shard: its captions asked about, many at once
     _rewrite_rows      what became of each caption, and saved progress
     _rewrite_watch     how fast, and which servers are slow or left alone
+
+Of generate_images:
+    _generate_plan     files of prompts, and what belongs to each
+    _generate_samples  prompts and originals of one shard
+    _generate_shard    one shard: prompts encoded, batches drawn, files made behind them
+    _generate_files    image, prompt and json of one sample
+    _generate_saved    what is finished, for who goes on after a kill
 """

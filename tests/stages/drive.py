@@ -48,17 +48,17 @@ class Drive:
         """As a worker is handed it; `exit_stack` is the caller's to close."""
         return SetupContext("cpu", self.scratch, self.artifacts, self.exit_stack)
 
-    def process(self, shard):
+    def process(self, shard, attempt=1, should_stop=lambda: False):
         if self.state is None:
             self.state = self.stage.setup(self.setup_context())
         ctx = ShardContext(
             shard.id,
-            1,
+            attempt,
             self.folder,
             self.scratch,
             self.artifacts,
-            Partials(self.root / "partial", "0", 1),
-            lambda: False,
+            Partials(self.root / "partial", "0", attempt),
+            should_stop,
         )
         ctx.planned = shard
         try:

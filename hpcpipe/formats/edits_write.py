@@ -1,0 +1,102 @@
+"""Edits of one shard, written: one tar, or a folder of loose files. ``edits`` reads both."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+from hpcpipe.formats.sample_writers import OpenOutput
+from hpcpipe.formats.samples import split_key
+from hpcpipe.formats.tar_write import add_file, end_of_archive
+
+EditsFormat = Literal["tar", "files"]
+
+
+class EditsWriter(ABC):
+    """Writes the edits of one shard."""
+
+    @abstractmethod
+    def add(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Write the files of a sample.
+
+        Args:
+            key: its key; `is_plain_key` says which can be written.
+            files: contents by extension.
+
+        Raises:
+            OSError: writing failed.
+        """
+
+    @abstractmethod
+    def finish(self, num_samples: int) -> None:
+        """Write what comes behind the last sample.
+
+        Args:
+            num_samples: how many were added.
+
+        Raises:
+            OSError: writing failed.
+        """
+
+
+class TarEdits(EditsWriter):
+    """Writes ``SHARD.tar``, also where nothing is added."""
+
+    def __init__(self, open_output: OpenOutput, shard: str) -> None:
+        """Open the tar. Raises OSError."""
+        self._output = open_output(f"{shard}.tar")
+
+    def add(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Write a sample's members. Raises OSError."""
+        for extension, content in files.items():
+            add_file(self._output, f"{key}.{extension}", content)
+
+    def finish(self, num_samples: int) -> None:
+        """End the archive. Raises OSError."""
+        self._output.write(end_of_archive(self._output.tell()))
+        self._output.num_samples = num_samples
+
+
+class LooseEdits(EditsWriter):
+    """Writes ``SHARD/KEY.EXTENSION``."""
+
+    def __init__(self, open_output: OpenOutput, shard: str) -> None:
+        """Open nothing yet. Raises nothing."""
+        self._open_output = open_output
+        self._shard = shard
+
+    def add(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Write a sample's files. Raises OSError."""
+        for extension, content in files.items():
+            output = self._open_output(f"{self._shard}/{key}.{extension}")
+            output.write(content)
+            output.finish()
+
+    def finish(self, num_samples: int) -> None:
+        """Write nothing more. Raises nothing."""
+
+
+EDITS_WRITERS: dict[EditsFormat, type[TarEdits] | type[LooseEdits]] = {
+    "tar": TarEdits,
+    "files": LooseEdits,
+}
+
+
+def is_plain_key(key: str) -> bool:
+    """Tell whether a key can be the name of files without their extension.
+
+    Args:
+        key: a key from a file that anybody may have written.
+
+    Returns:
+        False for what would leave the shard's folder, be hidden, or read as another key.
+
+    Raises:
+        Nothing.
+    """
+    parts = key.split("/")
+    return (
+        key.isprintable()
+        and len(key.encode("utf-8", "replace")) <= 200
+        and all(part and not part.startswith(".") for part in parts)
+        and split_key(f"{key}.jpg") == (key, "jpg")
+    )

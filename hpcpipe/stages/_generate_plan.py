@@ -1,0 +1,93 @@
+"""Planning ``generate_images``: one shard for each file of prompts, and what belongs to it."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from hpcpipe.errors import PlanError
+from hpcpipe.formats.listing import ids_from_paths
+from hpcpipe.formats.remote import display, is_remote
+from hpcpipe.stage import Input, PlanContext, Shard
+
+if TYPE_CHECKING:
+    from hpcpipe.stages.generate_images import GenerateImages
+
+PROMPTS_SUFFIX = ".json"
+META_SUFFIX = ".meta.jsonl"
+SELECTED_SUFFIX = ".jsonl"
+
+META, SELECTED = "meta", "selected"
+"""Keys of a shard's meta: which of its inputs tells of the prompts, which of the samples."""
+
+
+def plan(stage: "GenerateImages", ctx: PlanContext) -> Iterator[Shard]:
+    """List one shard for each file of prompts.
+
+    Args:
+        stage: the options.
+        ctx: the framework's help.
+
+    Yields:
+        Shards named by their files; the first input has the prompts, others stand in its meta.
+
+    Raises:
+        PlanError: no prompts, or no selected samples for any of them.
+    """
+    prompts = ctx.list_inputs(stage.input, (PROMPTS_SUFFIX,))
+    ids = ids_from_paths(prompts, stage.input, (PROMPTS_SUFFIX,))
+    metas = _beside(prompts, ctx)
+    selected = {} if stage.selected is None else _selected(stage.selected, ids, ctx)
+    for shard_id, item in zip(ids, prompts, strict=True):
+        inputs = [item]
+        meta = {}
+        for name, found in ((META, metas.get(item.path)), (SELECTED, selected.get(shard_id))):
+            if found is not None:
+                meta[name] = len(inputs)
+                inputs.append(found)
+        yield Shard(shard_id, tuple(inputs), num_bytes=item.size_bytes, meta=meta)
+
+
+def _beside(prompts: list[Input], ctx: PlanContext) -> dict[str, Input]:
+    """Find what tells of the prompts, by the prompts' path, where it lies beside them."""
+    folders = sorted({item.path.rpartition("/")[0] for item in prompts})
+    listed = ctx.list_inputs(folders, (PROMPTS_SUFFIX, META_SUFFIX))
+    return {
+        item.path.removesuffix(META_SUFFIX) + PROMPTS_SUFFIX: item
+        for item in listed
+        if item.path.endswith(META_SUFFIX)
+    }
+
+
+def _selected(location: str, ids: list[str], ctx: PlanContext) -> dict[str, Input]:
+    """Find the selected samples of each shard that has any."""
+    root = location.rstrip("/")
+    if not is_remote(root) and any(os.path.isdir(f"{root}/{one}") for one in ids):
+        return _folders(root, ids)
+    parents = sorted({f"{root}/{one}".rpartition("/")[0] for one in ids})
+    try:
+        listed = ctx.list_inputs(parents, (SELECTED_SUFFIX,))
+    except PlanError as error:
+        raise PlanError(f"stage.selected: {error}") from error
+    by_path = {item.path: item for item in listed}
+    found = {one: by_path.get(f"{root}/{one}{SELECTED_SUFFIX}") for one in ids}
+    chosen = {one: item for one, item in found.items() if item is not None}
+    if not chosen:
+        raise PlanError(
+            f"stage.selected={display(location)} has no samples of any of the {len(ids)} shards: "
+            f"expected {ids[0]}{SELECTED_SUFFIX} or a folder {ids[0]}/, and so on"
+        )
+    return chosen
+
+
+def _folders(root: str, ids: list[str]) -> dict[str, Input]:
+    """Find the folders of shards, as the original scripts make them."""
+    found = {}
+    for one in ids:
+        path = f"{root}/{one}"
+        try:
+            if os.path.isdir(path):
+                info = os.stat(path)
+                found[one] = Input(path, info.st_size, str(info.st_mtime_ns))
+        except OSError as error:
+            raise PlanError(f"stage.selected: {path} cannot be read: {error.strerror}") from error
+    return found
