@@ -28,7 +28,7 @@ from hpcpipe.stages._rewrite_watch import Watch
 if TYPE_CHECKING:
     from hpcpipe.stages.rewrite_captions import RewriteCaptions
 
-SAVE_EVERY_S = 10.0
+SAVE_EVERY_S = 5.0
 
 
 class Tools:
