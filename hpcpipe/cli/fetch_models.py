@@ -1,7 +1,10 @@
 """``hpcpipe fetch-models``: download what the stages of a command load, where there is internet."""
 
 import argparse
-from collections.abc import Iterable
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hpcpipe.__main__ import VERBS
@@ -9,14 +12,16 @@ from hpcpipe.cli.find_pipeline import named_pipeline
 from hpcpipe.cli.verb import runs_folder
 from hpcpipe.compose.unstarted import compose_unstarted
 from hpcpipe.config import Config, load
-from hpcpipe.console import plural, say, size
+from hpcpipe.console import plural, say, size, warn
 from hpcpipe.errors import ConfigError, SetupError
 from hpcpipe.launch.quota import rooms
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.models.hub import FoundModel, cache_folder, find
-from hpcpipe.models.hub_fetch import Download, download, look_up
+from hpcpipe.models.hub_fetch import Download, download, look_up, remove_unfinished
 from hpcpipe.runtime.find import config_name, find_run
 from hpcpipe.stage import Model
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(argv: list[str]) -> int:
@@ -41,9 +46,27 @@ def main(argv: list[str]) -> int:
         return 0
     wanted = [each for model in models if (each := _look(model))]
     _check_room(sum(each.num_bytes for each in wanted))
-    for each in wanted:
-        _tell("fetched", each.model, download(each))
+    with _ended_at_once():
+        for each in wanted:
+            _tell("fetched", each.model, download(each))
     return 0
+
+
+@contextlib.contextmanager
+def _ended_at_once() -> Iterator[None]:
+    """Obey Ctrl-C and the like: the client's threads would download their files to the end."""
+
+    def end(number: int, frame: object) -> None:
+        remove_unfinished()
+        warn(f"{signal.Signals(number).name}: what is whole stays; the same command goes on")
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -5,7 +5,9 @@ to come is known before anything large is (`download`). huggingface_hub does bot
 token, cache, mirrors (HF_ENDPOINT) and progress bars.
 """
 
+import contextlib
 import glob
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,3 +109,15 @@ def download(wanted: Download) -> FoundModel:
         patterns = [glob.escape(name) for name in wanted.files]
         snapshot_download(model.name, revision=model.revision, allow_patterns=patterns)
     return find(model)
+
+
+def remove_unfinished() -> None:
+    """Remove what this process is in the middle of downloading, before it is ended.
+
+    Such a file has a name of its own, so no later download goes on with it. Raises OSError.
+    """
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            target = os.readlink(link)
+            if target.endswith(".incomplete"):
+                os.unlink(target)

@@ -14,6 +14,7 @@ from tests.models import folders
 from tests.servers.hub import TOKEN, Hub, hub_server
 from tests.servers.ports import free_ports
 from tests.toys.runs import TOYS, write_inputs
+from tests.waiting import wait_until
 
 VERB = ("fetch-models", "stage=modelled", "stage.model=org/flux", "stage.library=diffusers")
 
@@ -226,3 +227,15 @@ def test_a_fetch_that_was_killed_goes_on_and_two_at_once_do_no_harm(hub, tmp_pat
     for name in files_of(folder):
         assert (folder / name).read_bytes() == (tmp_path / "flux" / name).read_bytes()
     assert "text_encoder/config.json" not in hub.sent, "what was whole is not fetched again"
+
+
+def test_ctrl_c_ends_it_at_once_and_leaves_nothing_half_done(hub, tmp_path):
+    hub.held.add("vae/diffusion_pytorch_model.safetensors")
+    with command(*VERB) as fetching:
+        assert hub.reached.wait(60)
+        wait_until(lambda: list(tmp_path.rglob("*.incomplete")))
+        fetching.send_signal(signal.SIGINT)
+        _, err = fetching.communicate(timeout=120)
+    assert fetching.returncode == 130
+    assert "SIGINT: what is whole stays; the same command goes on" in err
+    assert list(tmp_path.rglob("*.incomplete")) == []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.models import folders
 from tests.slurm.user import SMALL, User, alive, field, run_dir
 from tests.toys.runs import events_of, write_inputs
 from tests.user_project import make_project
@@ -73,3 +74,19 @@ def test_a_stage_found_by_a_relative_python_path_is_found_by_workers(user):
     shown = user.ok("status", str(run_dir(user, script)))
     assert "ended without starting" in shown
     assert "there is no module line_stage for line_stage.Lines" in shown
+
+
+def test_a_node_that_sees_another_cache_of_models_says_so_and_takes_no_shard(user):
+    folders.write_model(folders.cached(user.folder / "home" / "hub", "org/llama"))
+    write_inputs(user.folder, a="one")
+    user.env["HF_HOME"] = str(user.folder / "home")
+    command = ["stage=modelled", f"stage.input={user.folder}/in", "stage.model=org/llama", *SMALL]
+    stdout = user.ok(*command, 'site.setup=["export HF_HOME=/nowhere"]', "-m")
+    path = run_dir(user, stdout)
+    user.cluster.wait_for([field(stdout, "array")])
+    shown = " ".join(user.ok("status", str(path)).split())
+    assert "SetupError: model org/llama is not in the cache /nowhere/hub on " in shown
+    assert "HF_HOME has to name a folder on a filesystem that all nodes share" in shown
+    assert events_of(path, "done", "failed") == []
+    assert user.hpcpipe(*command, "wait=true", "-m").returncode == 0
+    assert (path / "out" / "a.out").read_text() == folders.COMMIT

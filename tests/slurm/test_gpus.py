@@ -8,7 +8,7 @@ import pytest
 
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.workers import read_workers
-from tests.slurm.user import ROOT, SMALL, User, run_dir
+from tests.slurm.user import ROOT, SMALL, User, field, run_dir
 from tests.toys.runs import events_of, write_inputs
 from tests.waiting import wait_until
 
@@ -73,6 +73,17 @@ def test_more_workers_than_gpus_say_so_and_take_no_shard(user):
     wait_until(lambda: said in user.ok("status", str(path)))
     assert len(list(path.glob("claims/*/*"))) == 3
     user.ok("cancel", str(path))
+
+
+def test_a_node_whose_torch_sees_no_gpu_says_so_and_takes_no_shard(user, photo_shards):
+    command = ["stage=filter_faces", f"stage.input={photo_shards.shards}", *GPU]
+    stdout = user.ok(*command, "stage.detector=centerface", "launcher.array_size=1", "-m")
+    path = run_dir(user, stdout)
+    user.cluster.wait_for([field(stdout, "array")])
+    shown = " ".join(user.ok("status", str(path)).split())
+    assert "SetupError: this worker is to use a GPU (resources.gpus), and torch " in shown
+    assert "or use the CPU with resources.gpus=0" in shown
+    assert events_of(path, "done", "failed") == []
 
 
 def test_the_template_starts_a_worker_a_gpu(user):
