@@ -139,12 +139,13 @@ class Diffusion:
     def _encode_prompt(self, prompts: list[str]) -> Any:
         """Call the pipeline's method with what this one takes of what such methods do."""
         method = self._pipeline.encode_prompt
+        negative = self.drawing.negative_prompt
         given = {
             "prompt_2": None,
             "prompt_3": None,
             "num_images_per_prompt": 1,
             "do_classifier_free_guidance": self.drawing.guidance > 1,
-            "negative_prompt": self.drawing.negative_prompt,
+            "negative_prompt": None if negative is None else [negative] * len(prompts),
         }
         taken = inspect.signature(method).parameters
         chosen = {name: value for name, value in given.items() if name in taken}

@@ -13,8 +13,10 @@ from hpcpipe.stages._generate_samples import Sample
 if TYPE_CHECKING:
     from hpcpipe.stages.generate_images import GenerateImages
 
-MADE, LEFT_OUT, FAILED = "made", "left_out", "failed"
-_LEFT_OUT = frozenset(("unsafe",))
+MADE = "made"
+LEFT_OUT = "left_out_prompt"
+UNSAFE, FAILED = "left_out_by_safety_checker", "failed_to_draw"
+"""What is said of samples that have no image; `Made.reason` says why. Counters are called so."""
 
 
 class Made(msgspec.Struct, frozen=True):
@@ -23,8 +25,8 @@ class Made(msgspec.Struct, frozen=True):
     Attributes:
         key: its key.
         seed: its seed.
-        status: `MADE`, `LEFT_OUT` or `FAILED`.
-        reason: why it is not made; "" where it is.
+        status: `MADE`, `LEFT_OUT`, `UNSAFE` or `FAILED`.
+        reason: class of what kept it from being made; None where it is.
         is_cut: the model did not read the prompt to its end.
         files: contents by extension; none where it is not made.
     """
@@ -32,7 +34,7 @@ class Made(msgspec.Struct, frozen=True):
     key: str
     seed: int
     status: str
-    reason: str = ""
+    reason: str | None = None
     is_cut: bool = False
     files: dict[str, bytes] = {}
 
@@ -85,7 +87,7 @@ class FileMaker:
         """
         reason = picture.failure()
         if reason is not None:
-            status = LEFT_OUT if reason in _LEFT_OUT else FAILED
+            status = UNSAFE if reason == "unsafe" else FAILED
             return Made(sample.key, sample.seed, status, reason, is_cut)
         stage = self._stage
         image = encode(picture.pixels(), stage.image_format, stage.image_quality)
@@ -94,7 +96,7 @@ class FileMaker:
             "txt": sample.prompt.encode("utf-8", "replace"),
             "json": self._json(sample, image),
         }
-        return Made(sample.key, sample.seed, MADE, "", is_cut, files)
+        return Made(sample.key, sample.seed, MADE, None, is_cut, files)
 
     def _json(self, sample: Sample, image: bytes) -> bytes:
         """The original's json, made true of the new image, and where that comes from."""
@@ -114,7 +116,7 @@ class FileMaker:
                 "sha256": old.get("sha256"),
                 "tar": sample.original.tar,
             },
-            "prompt": sample.rewriting,
+            "rewritten": sample.rewriting,
         }
         return _strict_json(record)
 

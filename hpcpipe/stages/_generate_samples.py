@@ -20,7 +20,8 @@ from hpcpipe.stages._generate_plan import META, SELECTED
 if TYPE_CHECKING:
     from hpcpipe.stages.generate_images import GenerateImages
 
-_OF_SAMPLE = frozenset(("key", "caption", "status", "reason"))
+_NOTED = ("model", "choices", "seed")
+"""What is taken over of the lines that ``rewrite_captions`` writes."""
 
 
 class Original(NamedTuple):
@@ -45,7 +46,7 @@ class Sample(NamedTuple):
         prompt: what is to be drawn; "" where there is none.
         seed: its own.
         original: what is known of it.
-        rewriting: what the step before noted of its prompt.
+        rewriting: how its prompt was made, as the step before noted.
         left_out: why nothing is drawn; "" where something is.
     """
 
@@ -87,7 +88,7 @@ def read_samples(stage: "GenerateImages", shard: Shard) -> list[Sample]:
         seed = sample_seed(key, stage.seed)
         samples.append(Sample(key, prompt, seed, original, notes.get(key, {}), left_out))
     for key, original in (selected or {}).items():
-        samples.append(Sample(key, "", sample_seed(key, stage.seed), original, {}, "no_prompt"))
+        samples.append(Sample(key, "", sample_seed(key, stage.seed), original, {}, "missing"))
     return samples
 
 
@@ -95,7 +96,7 @@ def _why_left_out(key: str, prompt: str, original: Original | None, is_listed: b
     if not is_plain_key(key):
         return "unsafe_key"
     if not prompt.strip():
-        return "empty_prompt"
+        return "empty"
     if original is None:
         return "not_selected" if is_listed else ""
     return "malformed_json" if original.json is None else ""
@@ -111,7 +112,7 @@ def _notes(item: Input) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(_read(item).splitlines(), start=1):
         try:
             note = json.loads(line)
-            yield note["key"], {k: v for k, v in note.items() if k not in _OF_SAMPLE}
+            yield note["key"], {name: note[name] for name in _NOTED if name in note}
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadInputError(
                 f"{display(item.path)}: line {number} is no note of a prompt: {error}"

@@ -101,7 +101,8 @@ def test_a_sample_is_a_new_image_its_prompt_and_a_json_that_is_true_of_both(driv
     )
     one = drive(prompts={"k0": "a black nurse"}, selected=[original], seed=5)
     (one.root / "prompts/0.meta.jsonl").write_text(
-        '{"key": "k0", "status": "ok", "model": "tulu3", "choices": {"gender": "female"}}\n'
+        '{"key": "k0", "status": "made", "prompt": "a black nurse", "tries": 1, "model": "tulu3", '
+        '"choices": {"gender": "female"}}\n'
     )
     one.run()
     (jpg, image), (txt, prompt), (name, record) = read_tar(f"{one.out}/0.tar")
@@ -129,7 +130,7 @@ def test_a_sample_is_a_new_image_its_prompt_and_a_json_that_is_true_of_both(driv
             "dtype": "float32",
             "seed": sample_seed("k0", 5),
             "original": {"caption": "eine Ärztin", "sha256": "ab" * 32, "tar": "/data/0.tar"},
-            "prompt": {"model": "tulu3", "choices": {"gender": "female"}},
+            "rewritten": {"model": "tulu3", "choices": {"gender": "female"}},
         },
     }
     assert one.num_samples == {"0": 1}
@@ -164,15 +165,15 @@ def test_what_is_not_made_is_counted_and_listed(drive):
     assert one.stats() == {
         "samples": 4,
         "images": 2,
-        "left_out.empty_prompt": 1,
-        "left_out.unsafe_key": 1,
+        "left_out_prompt.empty": 1,
+        "left_out_prompt.unsafe_key": 1,
         "prompts_cut": 1,
     }
     assert [(n["key"], n["status"], n["reason"], n["prompt_cut"]) for n in notes(one)] == [
-        ("k0", "made", "", False),
-        ("k1", "left_out", "empty_prompt", False),
-        ("../k2", "left_out", "unsafe_key", False),
-        ("k3", "made", "", True),
+        ("k0", "made", None, False),
+        ("k1", "left_out_prompt", "empty", False),
+        ("../k2", "left_out_prompt", "unsafe_key", False),
+        ("k3", "made", None, True),
     ]
 
 
@@ -193,9 +194,9 @@ def test_pictures_that_are_none_are_failed_samples(drive, monkeypatch):
     assert one.stats() == {
         "samples": 7,
         "images": 1,
-        "failed.black": 2,
-        "failed.not_finite": 2,
-        "left_out.unsafe": 2,
+        "failed_to_draw.black": 2,
+        "failed_to_draw.not_finite": 2,
+        "left_out_by_safety_checker.unsafe": 2,
     }
     assert list(images(one)) == ["k3.jpg"]
 

@@ -90,10 +90,10 @@ def test_what_is_left_out_is_told_apart(tmp_path):
     samples = read_samples(one, plan(one, tmp_path)[0])
     assert [(sample.key, sample.left_out) for sample in samples] == [
         ("k0", ""),
-        ("k1", "empty_prompt"),
+        ("k1", "empty"),
         ("../k2", "unsafe_key"),
         ("k3", "not_selected"),
-        ("k4", "no_prompt"),
+        ("k4", "missing"),
     ]
 
 
