@@ -42,10 +42,10 @@ def load(found: FoundModel, name: str, drawing: Drawing, device: Any, dtype: Dty
         SetupError: diffusers is missing, the model is none for this, damaged or too large.
     """
     try:
+        _be_quiet()
         from diffusers import AutoPipelineForText2Image
     except ImportError as error:
         raise missing_extra("diffusers", "generate", "generating images") from error
-    _be_quiet()
     started = time.monotonic()
     try:
         pipeline = AutoPipelineForText2Image.from_pretrained(
@@ -130,12 +130,14 @@ def try_out(diffusion: Diffusion, prompts: Sequence[str]) -> list[Picture]:
 
 def _be_quiet() -> None:
     """Keep progress bars and advice for programmers out of a worker's log."""
-    import diffusers.utils.logging
     import transformers.utils.logging
 
-    for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()  # first: others import it, and it speaks then
+    transformers.utils.logging.disable_progress_bar()
+    import diffusers.utils.logging
+
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
 
 
 def _one_line(error: BaseException) -> str:
