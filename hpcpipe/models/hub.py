@@ -4,6 +4,7 @@ The cache is laid out by huggingface_hub: ``models--ORG--NAME/refs/REVISION`` ho
 ``snapshots/COMMIT/`` the files.
 """
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -140,4 +141,7 @@ def _not_there(model: Model, cache: Path, repository: Path) -> str:
         known = f"model {name} is in {cache}, but not its revision {model.revision}"
     if Path(name).is_dir():
         known += f". (A folder {name} is here; ./{name} would mean that one)"
+    there = [path.name[8:].replace("--", "/") for path in cache.glob("models--*")]
+    if near := difflib.get_close_matches(name, [one for one in there if one != name], n=1):
+        known += f"; {near[0]} is"
     return known

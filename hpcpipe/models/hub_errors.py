@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 
 from hpcpipe.errors import HpcPipeError, OutageError, SetupError
 from hpcpipe.models.hub import cache_folder
 from hpcpipe.stage import Model
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
 _LIMITED = 429
@@ -56,7 +58,8 @@ def _in_our_words(error: Exception, model: Model) -> HpcPipeError:
     if isinstance(error, errors.HfHubHTTPError):
         return _refused(error.response.status_code, name, constants.ENDPOINT)
     number = error.errno if isinstance(error, OSError) else None
-    if number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+    # Its downloader in Rust tells of errors in words only.
+    if number in _CANNOT_WRITE or os.strerror(errno.ENOSPC) in str(error):
         return SetupError(
             f"model {name} cannot be written to {cache_folder()}: {error}. Free space, or set "
             "HF_HOME to a folder with room on a shared filesystem, for this command and the launch"

@@ -10,6 +10,7 @@ import pytest
 
 from hpcpipe.__main__ import main
 from hpcpipe.launch.quota import Room
+from tests.faults.faults import Fault
 from tests.models import folders
 from tests.servers.hub import TOKEN, Hub, hub_server
 from tests.servers.ports import free_ports
@@ -195,9 +196,10 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(hub, tmp_path, capsys):
     assert file.read_bytes() == source.read_bytes()
 
 
-def command(*args: str) -> subprocess.Popen[str]:
+def command(*args: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "hpcpipe", *args],
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -227,6 +229,15 @@ def test_a_fetch_that_was_killed_goes_on_and_two_at_once_do_no_harm(hub, tmp_pat
     for name in files_of(folder):
         assert (folder / name).read_bytes() == (tmp_path / "flux" / name).read_bytes()
     assert "text_encoder/config.json" not in hub.sent, "what was whole is not fetched again"
+
+
+def test_a_full_disk_is_said_with_where_there_may_be_room(hub, tmp_path, faults):
+    faults.set(Fault("write", f"{tmp_path}/home/*/blobs/*", "ENOSPC", skip=1))
+    with command(*VERB, env=faults.env()) as fetching:
+        _, err = fetching.communicate(timeout=120)
+    assert fetching.returncode == 2, err
+    assert f"model org/flux cannot be written to {tmp_path}/home/hub: " in err
+    assert "No space left on device. Free space, or set HF_HOME" in err
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing_half_done(hub, tmp_path):

@@ -59,6 +59,15 @@ def test_what_is_not_there_is_named_with_the_command_that_fetches_it(cache):
     )
 
 
+def test_a_typing_error_in_a_name_is_pointed_at(cache):
+    folders.write_model(folders.cached(cache, "org/llama"))
+    assert (
+        f"org/lama is not in the cache {cache} on {os.uname().nodename}; org/llama is. Fetch"
+        in (refusal(Model("org/lama")))
+    )
+    assert "; org" not in refusal(Model("other/vision"))
+
+
 def test_a_worker_is_told_that_its_node_may_see_another_cache(cache):
     text = refusal(PIPELINE)
     assert f"not in the cache {cache} on {os.uname().nodename}, which does not exist" in text
