@@ -13,6 +13,7 @@ from hpcpipe.manifest.files import FOLDER_MODE, replace
 from hpcpipe.manifest.journal import Brief, JournalReader
 from hpcpipe.manifest.rundir import Launch, RunDir
 from hpcpipe.manifest.state import RunState
+from hpcpipe.models.hub import commits
 from hpcpipe.runtime.access import user_name
 from hpcpipe.runtime.code import code_of
 
@@ -78,7 +79,7 @@ def new_launch(
             pid=os.getpid(),
             at=time.time(),
             command=own_arguments(),
-            code=code_of(type(config.stage)),
+            code=code_of(type(config.stage), commits(config.stage.models())),
         )
     )
     replace(run.launches / f"{launch.number}.yaml", config.text.encode())

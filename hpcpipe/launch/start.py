@@ -24,6 +24,7 @@ from hpcpipe.launch.space import check_space
 from hpcpipe.launch.spark_session import check_available
 from hpcpipe.manifest.code import Code
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.models.hub import commits
 from hpcpipe.runtime.access import check_access
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.closing import close_if_over
@@ -147,7 +148,8 @@ def _tell_of_other_code(pending: Pending) -> None:
     known = [launch for launch in pending.run.read_launches() if launch.code != Code()]
     if not num_done or not known:
         return
-    found = changes(known[-1].code, code_of(type(pending.config.stage)))
+    stage = pending.config.stage
+    found = changes(known[-1].code, code_of(type(stage), commits(stage.models())))
     if found:
         warn(
             f"warning: the code changed since launch {known[-1].number}: {'; '.join(found)}. "

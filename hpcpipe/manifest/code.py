@@ -13,6 +13,7 @@ class Code(msgspec.Struct, frozen=True, omit_defaults=True):
         stage_hash: 16 hex digits of that file's SHA-256.
         stage_commit: git commit of the repository that file is in, where it is not hpcpipe's.
         import_path: folder the module was imported from, unless it is an installed package.
+        models: commit of each model of the Hub that the stage loads.
     """
 
     version: str = ""
@@ -21,3 +22,4 @@ class Code(msgspec.Struct, frozen=True, omit_defaults=True):
     stage_hash: str = ""
     stage_commit: str = ""
     import_path: str = ""
+    models: dict[str, str] = {}

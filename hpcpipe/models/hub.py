@@ -4,9 +4,11 @@ The cache is laid out by huggingface_hub: ``models--ORG--NAME/refs/REVISION`` ho
 ``snapshots/COMMIT/`` the files.
 """
 
+import contextlib
 import difflib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +53,27 @@ def find(model: Model, words: str | None = None) -> FoundModel:
         return _cached(model, words)
     except OSError as error:
         raise SetupError(f"model {model.name} cannot be read: {error}") from error
+
+
+def commits(models: Iterable[Model]) -> dict[str, str]:
+    """Tell which commits of models are here.
+
+    Args:
+        models: the models.
+
+    Returns:
+        Commit by name, or by ``NAME at REVISION``; folders, and what is not here, are left out.
+
+    Raises:
+        Nothing.
+    """
+    found: dict[str, str] = {}
+    for model in models:
+        with contextlib.suppress(SetupError):
+            name = f"{model.name} at {model.revision}" if model.revision else model.name
+            if commit := find(model).commit:
+                found[name] = commit
+    return found
 
 
 def check_names(model: Model) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import hpcpipe
@@ -20,11 +20,12 @@ from hpcpipe.stage import Stage
 GIT_TIMEOUT_S = 3.0
 
 
-def code_of(stage: type[Stage]) -> Code:
+def code_of(stage: type[Stage], models: Mapping[str, str]) -> Code:
     """Find out what code runs here.
 
     Args:
         stage: the stage's class.
+        models: commits of the models it loads, by name.
 
     Returns:
         The record; empty fields where something cannot be told.
@@ -41,6 +42,7 @@ def code_of(stage: type[Stage]) -> Code:
         stage_hash=stage_hash(stage),
         stage_commit=_commit(repository) if repository != own_repository else "",
         import_path=_import_path(stage, file),
+        models=dict(models),
     )
 
 
@@ -123,6 +125,9 @@ def changes(before: Code, now: Code) -> list[str]:
         found.append(f"hpcpipe's commit was {before.commit}, is {now.commit}")
     if _differ(before.stage_commit, now.stage_commit):
         found.append(f"the stage's commit was {before.stage_commit}, is {now.stage_commit}")
+    for name, commit in now.models.items():
+        if _differ(before.models.get(name, ""), commit):
+            found.append(f"model {name} was at {before.models[name][:12]}, is at {commit[:12]}")
     return found
 
 

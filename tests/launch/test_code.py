@@ -121,12 +121,12 @@ def test_a_stage_that_cannot_be_imported_is_named_and_no_shard_taken(folder, tmp
 
 
 def test_what_is_installed_needs_no_folder():
-    code = code_of(Toy)
+    code = code_of(Toy, {})
     assert code.stage_commit == ""
     assert code.import_path != ""
     from hpcpipe.stages.reshard import Reshard
 
-    assert code_of(Reshard).import_path == ""
+    assert code_of(Reshard, {}).import_path == ""
 
 
 def test_what_is_not_known_has_not_changed():

@@ -62,3 +62,17 @@ def test_a_folder_means_the_same_from_anywhere(tmp_path, monkeypatch):
     assert near.stage.model == str(tmp_path / "llama")
     assert near.fingerprint == far.fingerprint
     assert (Path(run_here(near).run_dir) / "out" / "a.out").read_text() == "none"
+
+
+def test_another_commit_under_the_same_name_is_told_when_a_run_goes_on(tmp_path, capsys):
+    write_inputs(tmp_path, b="two")
+    folders.write_model(folders.cached(tmp_path / "cache", "org/llama"))
+    words = ["stage=modelled", "stage.input=in", "stage.model=org/llama", "stage.output=out"]
+    assert main([*words, "limit=1"]) == 0
+    folders.write_model(folders.cached(tmp_path / "cache", "org/llama", "f" * 40))
+    assert main([*words]) == 0
+    told = f"model org/llama was at {folders.COMMIT[:12]}, is at ffffffffffff"
+    assert f"{told}. 1 finished shard stay as they are" in capsys.readouterr().err
+    assert main(["status", "out"]) == 0
+    assert told in " ".join(capsys.readouterr().out.split())
+    assert {path.read_text() for path in Path("out").glob("*.out")} == {folders.COMMIT, "f" * 40}
