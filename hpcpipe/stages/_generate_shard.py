@@ -42,7 +42,7 @@ class Tools:
             SetupError: a library, the model or the GPU is missing or unfit.
         """
         (model,) = stage.models()
-        found = find(model, "stage=generate_images")
+        found = find(model)
         self.device = open_device(ctx.device, stage.dtype, stage.threads)
         self.batches = BatchSize(stage.batch_size, NO_ROOM)
         with gpu_failures(self.device):
