@@ -2,6 +2,7 @@
 
 import fnmatch
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpcpipe.console import plural, warn
@@ -150,9 +151,16 @@ def _runs_above(pattern: str, inputs: list[Input]) -> list[RunDir]:
 def _matches(path: str, pattern: str, suffixes: tuple[str, ...]) -> bool:
     if os.path.isdir(pattern):
         return os.path.dirname(path) == pattern and path.endswith(suffixes or ("",))
-    if "**" not in pattern and path.count("/") != pattern.count("/"):
-        return False
-    return fnmatch.fnmatchcase(path, pattern)
+    return _fits(path.split("/"), pattern.split("/"))
+
+
+def _fits(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path matches a pattern, part by part; ``**`` is any number of folders."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return _fits(path, pattern[1:]) or (bool(path) and _fits(path[1:], pattern))
+    return bool(path) and fnmatch.fnmatchcase(path[0], pattern[0]) and _fits(path[1:], pattern[1:])
 
 
 def _fixed_part(pattern: str) -> str:

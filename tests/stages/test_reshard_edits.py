@@ -110,3 +110,12 @@ def test_a_folder_below_a_runs_output_is_listed_from_its_manifest(folder):
     write_tar(folder / "made/x/stray.tar", sample("k9"))
     assert run(folder, "out", input=f"{folder}/made/x").exit_code == 0
     assert [path.name for path in (folder / "out").glob("*.tar")] == ["0.tar"]
+
+
+def test_a_recorded_file_that_is_gone_is_missed_by_a_pattern_at_any_depth(folder):
+    write_tar(folder / "nested/x/0.tar", sample("k0"))
+    write_tar(folder / "nested/1.tar", sample("k1"))
+    run(folder, "made", input=f"{folder}/nested/**/*.tar")
+    (folder / "made/1.tar").unlink()
+    with pytest.raises(PlanError, match=r"made/1\.tar is recorded"):
+        run(folder, "out", input=f"{folder}/made/**/*.tar")

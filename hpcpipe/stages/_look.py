@@ -1,0 +1,89 @@
+"""What stages share that show samples: lines of a list at random, originals with their faces."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from random import Random
+
+from hpcpipe.errors import HpcPipeError
+from hpcpipe.formats.selected import Selected
+from hpcpipe.formats.source import GZIP_SUFFIXES, open_source
+from hpcpipe.stage import Box, Picture
+
+ORIGINAL = "original"
+
+
+def read_whole(path: str) -> bytes:
+    """Read a file.
+
+    Args:
+        path: path or URL.
+
+    Returns:
+        Its content.
+
+    Raises:
+        HpcPipeError: it is gone, or its store is down.
+        OSError: reading failed.
+    """
+    with open_source(path) as source:
+        return source.read_at(0, source.size_bytes)
+
+
+def some_lines(content: bytes, random: Random, num_lines: int) -> bytes:
+    """Choose lines.
+
+    Args:
+        content: lines.
+        random: chooses.
+        num_lines: how many, at most.
+
+    Returns:
+        The chosen ones, in order.
+
+    Raises:
+        Nothing.
+    """
+    lines = content.splitlines(keepends=True)
+    chosen = random.sample(range(len(lines)), min(num_lines, len(lines)))
+    return b"".join([lines[number] for number in sorted(chosen)])
+
+
+def originals(samples: Iterable[Selected], scratch: Path) -> dict[str, Picture]:
+    """Read the images of samples of one tar out of it.
+
+    Args:
+        samples: the samples.
+        scratch: folder for the tar where that is compressed.
+
+    Returns:
+        A picture by key, with the sample's faces; one that cannot be had says why.
+
+    Raises:
+        Nothing.
+    """
+    found: dict[str, Picture] = {}
+    for tar, some in _by_tar(samples).items():
+        try:
+            with open_source(tar, scratch if tar.endswith(GZIP_SUFFIXES) else None) as source:
+                ranges = [(one.offset_bytes, one.size_bytes) for one in some]
+                contents: list[bytes | None] = [*source.read_ranges(ranges)]
+            missing = "it has no image"
+        except (HpcPipeError, OSError) as error:
+            contents, missing = [None] * len(some), str(error)
+        for one, content in zip(some, contents, strict=True):
+            found[one.key] = Picture(ORIGINAL, content or None, missing, boxes_of(one))
+    return found
+
+
+def _by_tar(samples: Iterable[Selected]) -> dict[str, list[Selected]]:
+    tars: dict[str, list[Selected]] = {}
+    for one in samples:
+        tars.setdefault(one.tar, []).append(one)
+    return tars
+
+
+def boxes_of(sample: Selected) -> tuple[Box, ...]:
+    """A sample's faces as boxes with their scores. Raises nothing."""
+    return tuple(
+        Box(face.box, "" if face.score is None else f"{face.score:.2f}") for face in sample.faces
+    )
