@@ -37,7 +37,7 @@ def find_listed(output: str, stats: Mapping[str, int | float]) -> list[Listed]:
         stats: its counters.
 
     Returns:
-        Those that count something and have a folder of their name.
+        Those that count something and have lists in a folder of their name.
 
     Raises:
         Nothing.
@@ -45,22 +45,24 @@ def find_listed(output: str, stats: Mapping[str, int | float]) -> list[Listed]:
     if is_remote(output):
         return []
     folders = {name: os.path.join(output, name) for name, number in stats.items() if number}
+    examples = {name: _first_line(folder) for name, folder in folders.items() if "/" not in name}
     return [
-        Listed(name, stats[name], folder, _first_line(folder))
-        for name, folder in folders.items()
-        if "/" not in name and os.path.isdir(folder)
+        Listed(name, stats[name], folders[name], example)
+        for name, example in examples.items()
+        if example is not None
     ]
 
 
-def _first_line(folder: str) -> str:
+def _first_line(folder: str) -> str | None:
+    """That of any list in a folder; None where it has none."""
     for parent, _, names in os.walk(folder):
-        for name in sorted(names):
+        for name in sorted(name for name in names if name.endswith(".txt")):
             try:
                 with open(os.path.join(parent, name), encoding="utf-8", errors="replace") as file:
                     return file.readline(200).strip()
             except OSError:
                 continue
-    return ""
+    return None
 
 
 def listed_lines(listed: Sequence[Listed]) -> list[str]:

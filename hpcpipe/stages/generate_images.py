@@ -14,6 +14,8 @@ from hpcpipe.models.device import Dtype, check_dtype
 from hpcpipe.models.prompts import Drawing
 from hpcpipe.stage import (
     Location,
+    Look,
+    LookContext,
     Model,
     ModelName,
     PlanContext,
@@ -23,7 +25,7 @@ from hpcpipe.stage import (
     TuningInt,
     WorkerContext,
 )
-from hpcpipe.stages import _generate_plan, _generate_shard
+from hpcpipe.stages import _generate_look, _generate_plan, _generate_shard
 
 _SIZE_STEP_PX = 8
 
@@ -123,6 +125,23 @@ class GenerateImages(Stage):
         """Name the tar and the list of samples. Raises nothing."""
         meta = f"{shard.id}{_generate_plan.META_SUFFIX}"
         return (f"{shard.id}.tar", meta) if self.edits_format == "tar" else (meta,)
+
+    def look(self, shard: Shard, ctx: LookContext, num_samples: int) -> Iterable[Look]:
+        """Show new images beside the originals, for contact sheets.
+
+        Args:
+            shard: the shard.
+            ctx: the framework's help.
+            num_samples: how many, at most.
+
+        Returns:
+            The samples.
+
+        Raises:
+            HpcPipeError: the shard's edits cannot be read.
+            OSError: the same.
+        """
+        return _generate_look.look(self, shard, ctx, num_samples)
 
     def models(self) -> Iterable[Model]:
         """Name the pipeline. Raises nothing."""

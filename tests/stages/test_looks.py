@@ -8,11 +8,13 @@ from random import Random
 
 import pytest
 
+from hpcpipe.compose.api import compose_run
 from hpcpipe.errors import BadInputError
 from hpcpipe.runtime.contact_sheet import LookContext
 from hpcpipe.stage import Box, Shard
 from hpcpipe.stages._rewrite_rows import FAILED, MADE, Row, encode_rows
 from tests.stages import rewriting
+from tests.stages.drive import Drive
 from tests.stages.tars import write_tar
 from tests.stages.test_filter_faces import BOX, drive, sample
 
@@ -45,13 +47,6 @@ def test_selected_samples_are_shown_with_their_faces(tmp_path, tar, kind):
     assert len(found) == 4
     assert found == looks(run, run.shards[0], 4)
     assert [one.key[1] for one in looks(run, run.shards[0], 99)] == list("124578")
-        "k1",
-        "k2",
-        "k4",
-        "k5",
-        "k7",
-        "k8",
-    }
     for one in found:
         (picture,) = one.pictures
         num_faces = int(one.key[1:]) % 3
@@ -97,3 +92,63 @@ def test_lists_of_captions_that_are_none_are_refused(tmp_path):
         Path(run.out, "0.meta.jsonl").write_bytes(content)
         with pytest.raises(BadInputError, match="is no list of captions"):
             looks(run, Shard("0"), 1)
+
+
+@pytest.mark.parametrize("edits_format", ["tar", "files"])
+def test_new_images_are_shown_beside_the_originals(tmp_path, tar, edits_format):
+    faces = drive(tmp_path / "in", tmp_path / "faces").run()
+    run = generated(tmp_path, faces, edits_format)
+    found = {one.key: one for one in looks(run, run.shards[0], 99)}
+    assert sorted(found) == ["k1", "k2"]
+    one = found["k2"]
+    before, after = one.pictures
+    assert (before.content, before.boxes) == (ASTRONAUT, (Box(tuple(BOX)),) * 2)
+    assert (after.title, after.content) == ("generated", b"new k2")
+    assert one.texts == (("caption", "caption of k2"), ("prompt", "prompt of k2"))
+    assert one.facts == {"group": "asian female", "LLM": "llm", "model": "tiny", "seed": 5}
+    tar.unlink()
+    (one,) = looks(run, run.shards[0], 1)
+    assert "does not exist" in one.pictures[0].missing
+    assert one.pictures[1].content == f"new {one.key}".encode()
+    Path(faces.out, "selected/0.jsonl").unlink()
+    (one,) = looks(run, run.shards[0], 1)
+    assert one.pictures[0].missing == "where it lies is not known"
+
+
+def generated(folder, faces, edits_format):
+    """A finished run of generate_images, its files written by hand."""
+    (folder / "prompts").mkdir()
+    (folder / "prompts/0.json").write_text('{"k1.json": "a", "k2.json": "b", "k4.json": "c"}')
+    stage = compose_run(
+        "generate_images",
+        input=f"{folder}/prompts",
+        selected=f"{faces.out}/selected",
+        edits_format=edits_format,
+        model="tiny",
+    ).stage
+    run = Drive(stage, folder / "run")
+    run.plan()
+    members = []
+    for key in ("k1", "k2"):
+        provenance = {
+            "model": "tiny",
+            "seed": 5,
+            "original": {"caption": f"caption of {key}"},
+            "prompt": {"model": "llm", "choices": {"ethnicity": "asian", "gender": "female"}},
+        }
+        record = json.dumps({"caption": f"prompt of {key}", "generated": provenance}).encode()
+        members += [
+            (f"{key}.jpg", f"new {key}".encode()),
+            (f"{key}.txt", f"prompt of {key}".encode()),
+            (f"{key}.json", record),
+        ]
+    if edits_format == "tar":
+        write_tar(Path(run.out, "0.tar"), members)
+    for name, content in members if edits_format == "files" else ():
+        Path(run.out, "0").mkdir(exist_ok=True)
+        Path(run.out, "0", name).write_bytes(content)
+    notes = [{"key": key, "status": "made"} for key in ("k1", "k2")]
+    notes.append({"key": "k4", "status": "left_out", "reason": "unsafe"})
+    lines = "".join(f"{json.dumps(note)}\n" for note in notes)
+    Path(run.out, "0.meta.jsonl").write_text(lines)
+    return run
