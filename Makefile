@@ -62,6 +62,7 @@ bench: venv
 	$(BIN)/python benchmarks/status.py
 	$(BIN)/python benchmarks/url_list.py $(BENCH)/url_list
 	$(BIN)/python benchmarks/silent_host.py
+	$(BIN)/python benchmarks/llm.py
 	$(BIN)/python benchmarks/image_resize.py
 	$(BIN)/python benchmarks/download.py $(BENCH)/download
 	$(BIN)/pip install --quiet datatrove

@@ -40,10 +40,12 @@ HTTP, by libcurl:
 For who asks language models:
     llm_client    ask many questions, at several servers at once
     llm_options   which model, and how its servers are asked
+    llm_records   what goes in and what comes out
     llm_start     servers that a worker starts for itself
     llm_failure   why there is no answer, and whose fault that is
 
 Behind it:
+    llm_tries     one question, tried at one server after the other
     llm_api       requests and answers of Ollama and OpenAI
     llm_exchange  one request to one server
     llm_server    one server: what is in flight, and whether it is well

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpcpipe.clients import llm_api
 from hpcpipe.clients.llm_exchange import exchange, session
-from hpcpipe.clients.llm_failure import Blame, LlmError
+from hpcpipe.clients.llm_failure import LlmError
 from hpcpipe.clients.llm_options import ChatModel, ServerOptions, base_url
 from hpcpipe.clients.llm_pool import Pool
 from hpcpipe.clients.llm_ready import wait_until_ready
+from hpcpipe.clients.llm_records import Answer, Judge, Question
 from hpcpipe.clients.llm_server import Server
+from hpcpipe.clients.llm_tries import Tries
 from hpcpipe.errors import SetupError, missing_extra
 
 if TYPE_CHECKING:
@@ -24,48 +24,8 @@ if TYPE_CHECKING:
 _LOOK_S = 0.2
 _PROBE_PATIENCE = 6
 """Times `timeout_s`: a server that has to load its model first is slow to answer a probe."""
-_MAX_REFUSED = 10
-"""A question that servers refuse so often, and answer others, is itself at fault."""
 _AHEAD = 4
 """Times what the servers take: questions that are taken from the caller and not answered."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """One thing to ask.
-
-    Attributes:
-        index: the caller's number for it.
-        text: the user's message.
-        seed: for the model's sampling, 0 to 2**31 - 1; each further try has the next one.
-    """
-
-    index: int
-    text: str
-    seed: int
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a question.
-
-    Attributes:
-        index: the question's.
-        text: the answer as the judge left it; None where there is none.
-        failure: why there is none, else None.
-        num_tries: requests that count as its own.
-        server: URL of the server that was asked last.
-    """
-
-    index: int
-    text: str | None
-    failure: LlmError | None
-    num_tries: int
-    server: str
-
-
-Judge = Callable[[str], str]
-"""Takes what the model said, gives what is used of it; raises LlmError for what is refused."""
 
 
 class LlmClient:
@@ -159,9 +119,14 @@ class LlmClient:
         take: Callable[[Answer], None],
         should_end: Callable[[], bool],
     ) -> bool:
+        no_more = asyncio.get_running_loop().create_future()
+        tries = Tries(self._model, self._pool, self._send, judge, self._max_tries, no_more)
+
         async def work() -> None:
             for question in questions:
-                take(await self._answer(question, judge))
+                take(await tries.answer(question))
+            if not no_more.done():
+                no_more.set_result(None)
 
         num = _AHEAD * sum(server.max_in_flight for server in self.servers)
         async with session(self._key) as self._session:
@@ -185,47 +150,8 @@ class LlmClient:
                 await self._pool.close()
         return True
 
-    async def _answer(self, question: Question, judge: Judge) -> Answer:
-        """Ask a question until it is answered, or has failed for good."""
-        num_tries, num_refused, tried = 0, 0, set[Server]()
-        while True:
-            server, ticket = await self._pool.acquire(tried)
-            sent_at = time.monotonic()
-            try:
-                body = llm_api.request(self._model, question.text, question.seed + num_tries)
-                content = await self._exchange(server, body, self._options.timeout_s)
-                text = judge(llm_api.answer_text(self._model, content))
-                server.answered(time.monotonic() - sent_at)
-                return Answer(question.index, text, None, num_tries + 1, server.url)
-            except LlmError as error:
-                failure = error
-                self._note(failure, server, sent_at)
-            finally:
-                self._pool.release(server, ticket)
-            if not await self._is_own(failure, server):
-                num_refused += failure.kind != "connect"
-                if num_refused < _MAX_REFUSED:
-                    continue
-            num_tries += 1
-            tried.add(server)
-            if failure.is_final or num_tries >= self._max_tries:
-                return Answer(question.index, None, failure, num_tries, server.url)
-
-    async def _is_own(self, failure: LlmError, server: Server) -> bool:
-        """Tell whether a failure is the question's own rather than its server's."""
-        if failure.blame is Blame.UNKNOWN:
-            return await self._pool.is_well(server)
-        return failure.blame is not Blame.SERVER
-
-    def _note(self, failure: LlmError, server: Server, sent_at: float) -> None:
-        """Conclude from a failure what is to be thought of its server."""
-        if failure.blame is Blame.SERVER:
-            self._pool.leave_alone(server, failure)
-        elif failure.blame is Blame.UNKNOWN:
-            if server.answered_at <= sent_at:
-                self._pool.doubt(server, failure)
-        else:
-            server.answered(time.monotonic() - sent_at)
+    async def _send(self, server: Server, body: bytes) -> bytes:
+        return await self._exchange(server, body, self._options.timeout_s)
 
     async def _exchange(self, server: Server, body: bytes, timeout_s: float) -> bytes:
         assert self._session is not None

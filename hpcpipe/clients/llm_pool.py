@@ -35,6 +35,11 @@ class Pool:
         self._verdicts: dict[Server, asyncio.Task[None]] = {}
         self._well_at = 0.0
 
+    @property
+    def is_idle(self) -> bool:
+        """True where nobody waits for a place, and there is one. Raises nothing."""
+        return not self._waiters and any(server.has_room for server in self.servers)
+
     def begin(self) -> None:
         """Begin anew, in a new event loop: nothing is in flight, patience is whole.
 
@@ -88,7 +93,12 @@ class Pool:
         future: asyncio.Future[tuple[Server, int]] = asyncio.get_running_loop().create_future()
         self._waiters.append((future, avoid))
         self._hand_out()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.release(*future.result())
+            raise
 
     def release(self, server: Server, ticket: int) -> None:
         """Give a place back. Raises nothing."""

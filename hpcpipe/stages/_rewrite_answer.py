@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from hpcpipe.clients.llm_client import Judge
 from hpcpipe.clients.llm_failure import Blame, LlmError
+from hpcpipe.clients.llm_records import Judge
 
 _QUOTES = ('""', "''", "“”", "\u2018\u2019", "«»", "„“", "``")
 

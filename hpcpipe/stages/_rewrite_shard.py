@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hpcpipe.clients.llm_client import Answer, LlmClient, Question
+from hpcpipe.clients.llm_client import LlmClient
+from hpcpipe.clients.llm_records import Answer, Question
 from hpcpipe.clients.llm_start import StartedServers
 from hpcpipe.formats.captions import encode_captions
 from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext

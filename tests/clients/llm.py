@@ -3,8 +3,9 @@
 import json
 import socket
 
-from hpcpipe.clients.llm_client import LlmClient, Question
+from hpcpipe.clients.llm_client import LlmClient
 from hpcpipe.clients.llm_options import ChatModel, ServerOptions, StartOptions
+from hpcpipe.clients.llm_records import Question
 from tests.servers.raw_http import reply
 
 CHAT = "/v1/chat/completions"

@@ -2,12 +2,13 @@
 
 import json
 import socket
+import threading
 import time
 
 import pytest
 
-from hpcpipe.clients.llm_client import Question
 from hpcpipe.clients.llm_failure import Blame, LlmError
+from hpcpipe.clients.llm_records import Question
 from hpcpipe.errors import ConfigError, OutageError, SetupError
 from tests.clients.llm import CHAT, PROBE, ask, client, hang_up, model, options, said
 from tests.servers.gate import gate
@@ -250,17 +251,31 @@ def test_no_server_gets_more_than_it_takes_and_all_get_some():
 
 
 def test_one_that_hangs_does_not_keep_its_place(server):
+    pair, have_met = threading.Barrier(2), threading.Event()
+
     def choose(connection, asked):
-        is_stuck = b"stuck" in asked.body
-        (server.hang if is_stuck else said("ok"))(connection, asked)
+        if b"stuck" in asked.body:
+            have_met.wait(60)
+        if b"pair" in asked.body:  # each waits for the other: two places must be free
+            pair.wait(60)
+            have_met.set()
+        said("ok")(connection, asked)
 
     server.answers[CHAT] = choose
-    texts = ["stuck", "stuck 2", *map(str, range(100))]
-    asker = client([server.url], max_in_flight=3, timeout_s=3.0, attempts=1)
-    answers, _ = ask(asker, texts)
-    assert answers["stuck"].failure.kind == "timeout"
-    assert all(answers[text].text == "ok" for text in texts[2:])
-    assert server.peak > 3
+    texts = ["stuck", *map(str, range(30)), "pair 1", "pair 2"]
+    answers, _ = ask(client([server.url], max_in_flight=2, timeout_s=60.0, attempts=1), texts)
+    assert [answers[text].text for text in texts] == ["ok"] * len(texts)
+
+
+def test_the_last_ones_are_tried_elsewhere_without_waiting_for_the_first(server):
+    with raw_server() as other:
+        server.answers[CHAT] = but_for_probes(server.hang)
+        other.answers[CHAT] = echo
+        asker = client([server.url, other.url], timeout_s=600.0)
+        answers, is_done = ask(asker, ["a", "b"])  # one at each server, then the first's again
+        assert is_done
+        assert {answers[text].text for text in "ab"} == {"a", "b"}
+        assert sorted(answers[text].num_tries for text in "ab") == [1, 2]
 
 
 def test_it_can_be_ended(server):

@@ -1,0 +1,139 @@
+"""One question, tried at one server after the other until it is answered or has failed for good.
+
+Once there is nothing else to ask, and servers have room, a question that takes much longer than
+others is tried at a second one without waiting for the first: else the last few that time out,
+three times one after the other, would make everybody wait.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hpcpipe.clients import llm_api
+from hpcpipe.clients.llm_failure import Blame, LlmError
+from hpcpipe.clients.llm_options import ChatModel
+from hpcpipe.clients.llm_pool import Pool
+from hpcpipe.clients.llm_records import Answer, Judge, Question
+from hpcpipe.clients.llm_server import Server
+
+Send = Callable[[Server, bytes], Awaitable[bytes]]
+"""Sends a request; gives the answer's content, or raises LlmError."""
+
+_MAX_REFUSED = 10
+"""A question that servers refuse so often, and answer others, is itself at fault."""
+_LOOK_S = 0.2
+_MIN_LATE_S, _LATE = 1.0, 4.0
+"""A try is late after so many seconds, and so many times what others take."""
+
+
+class Tries:
+    """How questions are tried; the same for all of one call."""
+
+    def __init__(
+        self,
+        model: ChatModel,
+        pool: Pool,
+        send: Send,
+        judge: Judge,
+        max_tries: int,
+        no_more: "asyncio.Future[None]",
+    ) -> None:
+        """Try nothing yet.
+
+        Args:
+            model: what every request says.
+            pool: the servers.
+            send: sends a request to one of them.
+            judge: judges what the model says.
+            max_tries: of one question.
+            no_more: is done once there is nothing else to ask.
+
+        Raises:
+            Nothing.
+        """
+        self._model = model
+        self._pool = pool
+        self._send = send
+        self._judge = judge
+        self._max_tries = max_tries
+        self._no_more = no_more
+
+    async def answer(self, question: Question) -> Answer:
+        """Ask a question until it is answered, or has failed for good. Raises nothing."""
+        tried: set[Server] = set()
+        running: set[asyncio.Future[Answer]] = set()
+        num_begun = num_failed = 0
+        began_at = 0.0
+        try:
+            while True:
+                if not running or (num_begun < self._max_tries and self._is_late(began_at)):
+                    running.add(asyncio.ensure_future(self._try(question, num_begun, tried)))
+                    num_begun += 1
+                    began_at = time.monotonic()
+                for answer in await self._next(running):
+                    num_failed += 1
+                    failure = answer.failure
+                    if failure is None or failure.is_final or num_failed >= self._max_tries:
+                        return answer
+        finally:
+            for one in running:
+                one.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _next(self, running: "set[asyncio.Future[Answer]]") -> list[Answer]:
+        """Wait for tries to end, or for a moment where one may be late; takes out those ended."""
+        if self._no_more.done():
+            done, _ = await asyncio.wait(running, timeout=_LOOK_S)
+        else:
+            awaited: set[asyncio.Future[Any]] = {*running, self._no_more}
+            done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        ended = [one for one in running if one in done]
+        running.difference_update(ended)
+        return [one.result() for one in ended]
+
+    def _is_late(self, began_at: float) -> bool:
+        usual_s = max(server.mean_s for server in self._pool.servers)
+        late_s = max(_MIN_LATE_S, _LATE * usual_s)
+        is_last = self._no_more.done() and self._pool.is_idle
+        return is_last and time.monotonic() - began_at > late_s
+
+    async def _try(self, question: Question, number: int, tried: set[Server]) -> Answer:
+        """Ask until a server gives an answer, or a failure that is the question's own."""
+        body = llm_api.request(self._model, question.text, question.seed + number)
+        num_refused = 0
+        while True:
+            server, ticket = await self._pool.acquire(tried)
+            tried.add(server)
+            sent_at = time.monotonic()
+            text = failure = None
+            try:
+                text = self._judge(llm_api.answer_text(self._model, await self._send(server, body)))
+                server.answered(time.monotonic() - sent_at)
+            except LlmError as error:
+                failure = error
+                self._note(failure, server, sent_at)
+            finally:
+                self._pool.release(server, ticket)
+            if failure is not None and not await self._is_own(failure, server):
+                tried.discard(server)
+                num_refused += failure.kind != "connect"
+                if num_refused < _MAX_REFUSED:
+                    continue
+            return Answer(question.index, text, failure, number + 1, server.url)
+
+    def _note(self, failure: LlmError, server: Server, sent_at: float) -> None:
+        """Conclude from a failure what is to be thought of its server."""
+        if failure.blame is Blame.SERVER:
+            self._pool.leave_alone(server, failure)
+        elif failure.blame is Blame.UNKNOWN:
+            if server.answered_at <= sent_at:
+                self._pool.doubt(server, failure)
+        else:
+            server.answered(time.monotonic() - sent_at)
+
+    async def _is_own(self, failure: LlmError, server: Server) -> bool:
+        """Tell whether a failure is the question's own rather than its server's."""
+        if failure.blame is Blame.UNKNOWN:
+            return await self._pool.is_well(server)
+        return failure.blame is not Blame.SERVER
