@@ -14,6 +14,8 @@ from hpcpipe.clients.llm_options import ChatModel
 from hpcpipe.errors import ConfigError
 
 PATHS = {"ollama": "/api/chat", "openai": "/v1/chat/completions"}
+_OLLAMAS_OWN = frozenset({"num_thread"})
+"""Options that say how Ollama computes, not what; no other server is sent them."""
 _OURS = {"ollama": ("seed",), "openai": ("model", "messages", "stream", "seed", "n")}
 _MAX_CUT_CHARS = 500
 
@@ -70,7 +72,8 @@ def _fields(model: ChatModel, text: str, seed: int) -> dict[str, Any]:
     fields: dict[str, Any] = {"model": model.name, "messages": messages, "stream": False}
     if model.api == "ollama":
         return {**fields, "options": {**model.options, "seed": seed}}
-    return {**model.options, **fields, "seed": seed}
+    passed = {name: model.options[name] for name in model.options if name not in _OLLAMAS_OWN}
+    return {**passed, **fields, "seed": seed}
 
 
 def parse(content: bytes) -> dict[str, Any]:

@@ -44,7 +44,9 @@ def echo(connection, asked):
 def test_openai_is_asked_as_its_api_wants_it(server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-usual")
     server.answers[CHAT] = said("hi")
-    chat = model(system="Be brief.", options={"temperature": 0.5, "max_tokens": 9})
+    chat = model(
+        system="Be brief.", options={"temperature": 0.5, "max_tokens": 9, "num_thread": 20}
+    )
     answers, is_done = ask(client([f"{server.url}/v1/"], chat), ["a question"])
     assert is_done
     assert (answers["a question"].text, answers["a question"].num_tries) == ("hi", 1)
