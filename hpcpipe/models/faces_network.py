@@ -1,10 +1,12 @@
 """A convolutional network out of an ONNX file, run by torch: CPU or CUDA, any batch, any size.
 
-Knows the few operations that detectors made of convolutions consist of. Normalisations are folded
-into the convolutions before them, convolutions of 1 by 1 are matrix products, and everything is
-laid out channels last, which together take two fifths of torch's time on a CPU away.
+Knows the few operations that detectors made of convolutions consist of. Normalisations and what
+makes negative values 0 become parts of the convolutions before them, and everything is laid out
+channels last. On a CPU the convolutions are those of oneDNN that ``torch.compile`` would choose,
+which needs a compiler where it runs, and they are not.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,28 +93,38 @@ def read_network(path: Path, outputs: Sequence[str], device: Any) -> Network:
         one.name: torch.from_numpy(numpy_helper.to_array(one).copy()).to(device)
         for one in graph.initializer
     }
+    nodes = _needed(graph.node, outputs)
+    num_uses = Counter(name for node in nodes for name in node.input)
     steps: list[_Step] = []
-    for node in _needed(graph.node, outputs):
+    for node in nodes:
         options = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-        inputs = [name for name in node.input if name not in weights]
+        inputs = tuple(name for name in node.input if name not in weights)
         given = [weights[name] for name in node.input if name in weights]
-        if node.op_type == "BatchNormalization":
-            before = steps.pop()
-            before.apply.fold(*given, options["epsilon"])  # type: ignore[attr-defined]
-            steps.append(before._replace(output=node.output[0]))
-            continue
+        before = steps[-1] if steps and steps[-1].output in inputs else None
         if node.op_type in ("Conv", "ConvTranspose"):
             apply: Callable[..., Any] = _Convolution(node.op_type, options, *given)
         elif node.op_type in _PLAIN:
             apply = getattr(torch, _PLAIN[node.op_type])
+        elif (
+            before is not None
+            and isinstance(before.apply, _Convolution)
+            and num_uses[before.output] == 1
+            and node.op_type in ("BatchNormalization", "Relu")
+        ):
+            before.apply.follow(node.op_type, options, given)
+            steps[-1] = before._replace(output=node.output[0])
+            continue
         else:
             raise SetupError(f"{path} has the operation {node.op_type}, which is not known here")
-        steps.append(_Step(apply, tuple(inputs), node.output[0]))
+        steps.append(_Step(apply, inputs, node.output[0]))
+    for step in steps:
+        if isinstance(step.apply, _Convolution):
+            step.apply.pack()
     first = graph.input[0].name
     return Network(_freeing(steps, {first, *outputs}), first, outputs)
 
 
-_PLAIN = {"Relu": "relu", "Add": "add", "Sigmoid": "sigmoid"}
+_PLAIN = {"Add": "add", "Sigmoid": "sigmoid"}
 
 
 def _needed(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
@@ -125,49 +137,70 @@ def _needed(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
 
 
 def _freeing(steps: list[_Step], kept: set[str]) -> list[_Step]:
-    """Note where each tensor is read last; there, relu writes into it."""
-    import torch
-
+    """Note where each tensor is read last."""
     read_later, found = set(kept), []
     for step in reversed(steps):
-        done_with = tuple({*step.inputs} - read_later)
+        found.append(step._replace(done_with=tuple({*step.inputs} - read_later)))
         read_later.update(step.inputs)
-        apply = torch.relu_ if step.apply is torch.relu and done_with else step.apply
-        found.append(step._replace(apply=apply, done_with=done_with))
     return found[::-1]
 
 
 class _Convolution:
-    """One convolution, or one that enlarges."""
+    """One convolution, or one that enlarges, and what follows it."""
 
     def __init__(self, kind: str, options: dict[str, Any], weight: Any, bias: Any = None) -> None:
         import torch
 
-        self._options = {"stride": options["strides"], "padding": options["pads"][:2]}
-        self._options |= {"groups": options["group"], "dilation": options["dilations"]}
+        self._stride, self._dilation = options["strides"], options["dilations"]
+        self._padding, self._groups = options["pads"][:2], options["group"]
         self._weight = weight.contiguous(memory_format=torch.channels_last)
         self._bias = bias
         self._enlarges = kind == "ConvTranspose"
-        self._is_product = (
-            not self._enlarges
-            and options["kernel_shape"] == options["strides"] == [1, 1]
-            and options["group"] == 1
-            and not any(options["pads"])
-        )
+        self._relu = self._is_packed = False
 
-    def fold(self, scale: Any, shift: Any, mean: Any, variance: Any, epsilon: float) -> None:
-        """Take over a normalisation of what comes out."""
-        scale = scale / (variance + epsilon).sqrt()
-        self._weight = self._weight * (
-            scale.view(1, -1, 1, 1) if self._enlarges else scale.view(-1, 1, 1, 1)
-        )
+    def follow(self, kind: str, options: dict[str, Any], given: list[Any]) -> None:
+        """Take over a normalisation of what comes out, or that it is not negative."""
+        if kind == "Relu":
+            self._relu = True
+            return
+        scale, shift, mean, variance = given
+        scale = scale / (variance + options["epsilon"]).sqrt()
+        shape = (1, -1, 1, 1) if self._enlarges else (-1, 1, 1, 1)
+        self._weight = self._weight * scale.view(shape)
         self._bias = shift + scale * ((0 if self._bias is None else self._bias) - mean)
 
+    def pack(self) -> None:
+        """Put the weights into the order that the processor works in."""
+        import torch
+
+        self._is_packed = (
+            self._weight.device.type == "cpu"
+            and torch.backends.mkldnn.is_available()
+            and not self._enlarges
+        )
+        if self._is_packed:
+            self._weight = torch.ops.mkldnn._reorder_convolution_weight(
+                self._weight, self._padding, self._stride, self._dilation, self._groups
+            )
+
     def __call__(self, images: Any) -> Any:
+        import torch
         from torch.nn import functional
 
-        if self._is_product:
-            rows = images.permute(0, 2, 3, 1)
-            return functional.linear(rows, self._weight[:, :, 0, 0], self._bias).permute(0, 3, 1, 2)
+        options = (self._padding, self._stride, self._dilation, self._groups)
+        if self._is_packed:
+            follows = "relu" if self._relu else "none"
+            return torch.ops.mkldnn._convolution_pointwise(
+                images, self._weight, self._bias, *options, follows, [], ""
+            )
         convolve = functional.conv_transpose2d if self._enlarges else functional.conv2d
-        return convolve(images, self._weight, self._bias, **self._options)
+        made = convolve(
+            images,
+            self._weight,
+            self._bias,
+            stride=self._stride,
+            padding=self._padding,
+            dilation=self._dilation,
+            groups=self._groups,
+        )
+        return made.relu_() if self._relu else made
