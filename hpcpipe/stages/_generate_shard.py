@@ -1,7 +1,7 @@
 """One shard of ``generate_images``: prompts encoded ahead, batches drawn, files made behind them.
 
-The model's thread is the caller's. It takes encoded batches from one thread, and finished files
-from others, and is held up by neither as long as they are quicker than the model.
+The model's thread is the caller's. On a GPU it takes encoded batches from one thread, and always
+finished files from others; it is held up by neither as long as they are quicker than the model.
 """
 
 import functools
@@ -154,7 +154,11 @@ class _Shard:
     def _draw(self, samples: list[Sample]) -> Iterator[Made]:
         """Whole batches, until the worker is to stop."""
         tools = self._tools
-        encoded = ordered_map(self._encode, self._batches(samples), tools.encoder, ahead=1)
+        batches = self._batches(samples)
+        if tools.device.type == "cuda":
+            encoded = ordered_map(self._encode, batches, tools.encoder, ahead=1)
+        else:  # the same cores would do both, and two threads' worth of them slow each other down
+            encoded = map(self._encode, batches)
         ahead = 2 * tools.batches.size
         return ordered_map(self._finish, self._pictures(encoded), tools.finishers, ahead)
 

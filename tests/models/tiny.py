@@ -56,9 +56,9 @@ def make_flux(folder, size=TINY):
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
         vae=_vae(size, channels, shift_factor=0.1159, scaling_factor=0.3611),
         text_encoder=_clip(size),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         text_encoder_2=_t5(size),
-        tokenizer_2=_t5_tokenizer(),
+        tokenizer_2=t5_tokenizer(),
         transformer=transformer,
     )
     return _save(pipeline, folder)
@@ -106,8 +106,8 @@ def make_sdxl(folder, size=TINY):
         vae=_vae(size, 4, scaling_factor=0.13025),
         text_encoder=_clip(size),
         text_encoder_2=_clip(size, projected=True),
-        tokenizer=_clip_tokenizer(),
-        tokenizer_2=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
+        tokenizer_2=clip_tokenizer(),
         unet=_unet(
             size,
             2 * size.width,
@@ -133,7 +133,7 @@ def _sd(size):
     return StableDiffusionPipeline(
         vae=_vae(size, 4, scaling_factor=0.18215),
         text_encoder=_clip(size),
-        tokenizer=_clip_tokenizer(),
+        tokenizer=clip_tokenizer(),
         unet=_unet(size, size.width),
         scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
@@ -213,7 +213,7 @@ def _bytes_of_clip():
     return [chr(byte) for byte in plain] + [chr(256 + n) for n in range(len(others))]
 
 
-def _clip_tokenizer():
+def clip_tokenizer():
     """Every byte a token, without merges."""
     from transformers import CLIPTokenizer
 
@@ -230,7 +230,7 @@ def _t5_vocab():
     return special + [(piece, -float(len(piece) == 1) - 1) for piece in dict.fromkeys(pieces)]
 
 
-def _t5_tokenizer():
+def t5_tokenizer():
     """A few words, and letters for all others."""
     from transformers import T5TokenizerFast
 
