@@ -57,10 +57,10 @@ def look(
 
 
 def _facts(generated: dict[str, Any]) -> dict[str, str | int | float | None]:
-    prompt = generated["prompt"]
+    rewritten = generated["rewritten"]
     return {
-        "group": " ".join(map(str, (prompt.get("choices") or {}).values())) or None,
-        "LLM": prompt.get("model"),
+        "group": " ".join(map(str, (rewritten.get("choices") or {}).values())) or None,
+        "LLM": rewritten.get("model"),
         "model": generated["model"],
         "seed": generated["seed"],
     }

@@ -210,8 +210,8 @@ def check_shard(user, shards, model, number):
             "caption": old["caption"], "sha256": old["sha256"], "tar": str(shards / f"{name}.tar"),
         }  # fmt: skip
         assert sample["txt"].decode() == record["caption"] == prompts[f"{key}.json"]
-        assert made["prompt"]["model"] == MODEL
-        assert made["prompt"]["choices"] == template().draw(key)
+        assert made["rewritten"]["model"] == MODEL
+        assert made["rewritten"]["choices"] == template().draw(key)
         assert (made["model"], made["seed"]) == (str(model), sample_seed(key, SEED))
         assert record["sha256"] == hashlib.sha256(sample["jpg"]).hexdigest()
         assert (record["uid"], "original_width" in record) == (old["uid"], False)
