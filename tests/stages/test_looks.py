@@ -134,7 +134,7 @@ def generated(folder, faces, edits_format):
             "model": "tiny",
             "seed": 5,
             "original": {"caption": f"caption of {key}"},
-            "prompt": {"model": "llm", "choices": {"ethnicity": "asian", "gender": "female"}},
+            "rewritten": {"model": "llm", "choices": {"ethnicity": "asian", "gender": "female"}},
         }
         record = json.dumps({"caption": f"prompt of {key}", "generated": provenance}).encode()
         members += [
