@@ -92,8 +92,11 @@ def section_of(run: RunDir, stage: Stage, num_samples: int, seed: int, title: st
         num_wanted = -(-left // max(num_shards - number, 1))
         try:
             looks += [(shard.id, look) for look in _looks(stage, shard, folder, num_wanted, seed)]
-        except (HpcPipeError, OSError) as error:
-            wrong.append(f"shard {shard.id}: {error}"[:_NOTE_CHARS])
+        except Exception as error:  # files of others, shown by anybody's code: the rest is shown
+            named = isinstance(error, HpcPipeError | OSError)
+            reason = str(error) if named else f"{type(error).__name__}: {error}"
+            wrong.append(f"shard {shard.id}: {reason}"[:_NOTE_CHARS])
+            logger.warning("shard %s cannot be shown: %s", shard.id, reason, exc_info=not named)
     looks.sort(key=lambda item: item[0])
     return Section(title or run.info.stage, _facts(summary), looks, [*notes, *wrong[:_MAX_NOTES]])
 
