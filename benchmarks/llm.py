@@ -70,6 +70,7 @@ class Measured:
 
     def __init__(self, urls: Sequence[str], captions: dict[str, str], **changes: object) -> None:
         settings = {"api": "openai", "options": {}, "servers__max_in_flight": IN_FLIGHT}
+        settings["min_language_score"] = 0.0  # the filter is part of it, its judgement is not
         with tempfile.TemporaryDirectory() as folder:
             write_captions(folder, captions)
             run = Drive(stage(folder, urls, **{**settings, **changes}), folder)
@@ -149,7 +150,7 @@ def real(num: int = 60, max_tokens: int = 16) -> None:
     with llm_server("llm_llama") as url:
         alone = bare(url, num, 4, max_tokens)
         got = Measured(
-            [url], captions(num), options=options, attempts=1, language=None,
+            [url], captions(num), options=options, attempts=1,
             servers__max_in_flight=4, servers__timeout_s=60,
         )  # fmt: skip
     show("llama.cpp", bare=alone, stage=got.rate, ratio=got.rate / alone)

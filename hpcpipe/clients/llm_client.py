@@ -83,7 +83,8 @@ class LlmClient:
 
     async def _wait_until_ready(self, look: Callable[[Server], None]) -> None:
         async with session(self._key) as self._session:
-            await wait_until_ready(self.servers, self._probe, self._options.ready_s, look)
+            patience = (self._options.ready_s, self._options.timeout_s)
+            await wait_until_ready(self.servers, self._probe, *patience, look)
         if all(server.trouble for server in self.servers):
             raise SetupError(str(self._pool.outage()))
 
@@ -119,14 +120,12 @@ class LlmClient:
         take: Callable[[Answer], None],
         should_end: Callable[[], bool],
     ) -> bool:
-        no_more = asyncio.get_running_loop().create_future()
-        tries = Tries(self._model, self._pool, self._send, judge, self._max_tries, no_more)
+        tries = Tries(self._model, self._pool, self._send, judge, self._max_tries)
 
         async def work() -> None:
             for question in questions:
                 take(await tries.answer(question))
-            if not no_more.done():
-                no_more.set_result(None)
+            tries.no_more()
 
         num = _AHEAD * sum(server.max_in_flight for server in self.servers)
         async with session(self._key) as self._session:

@@ -15,6 +15,7 @@ async def wait_until_ready(
     servers: Sequence[Server],
     probe: Callable[[Server, float], Awaitable[LlmError | None]],
     patience_s: float,
+    grace_s: float,
     look: Callable[[Server], None],
 ) -> None:
     """Wait until a server answers and all others have been asked.
@@ -22,7 +23,8 @@ async def wait_until_ready(
     Args:
         servers: which; those that do not answer are marked as left alone.
         probe: asks one of them, for so many seconds at most; gives what is wrong.
-        patience_s: for all together.
+        patience_s: for the first that answers.
+        grace_s: for the others, from then on.
         look: is called for each server that does not answer, several times a second; what it
             raises ends the waiting.
 
@@ -50,7 +52,11 @@ async def wait_until_ready(
 
     running = {asyncio.create_task(ask(server)) for server in servers}
     try:
-        while running and not (ready and all(one.trouble or one in ready for one in servers)):
+        while running and time.monotonic() < until:
+            if ready:
+                until = min(until, time.monotonic() + grace_s)
+                if all(one.trouble or one in ready for one in servers):
+                    break
             done, running = await asyncio.wait(
                 running, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED
             )
@@ -60,3 +66,6 @@ async def wait_until_ready(
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+    for server in servers:
+        if server not in ready and not server.trouble:
+            server.leave_alone("it has not answered yet", 0.0)

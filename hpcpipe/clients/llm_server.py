@@ -91,12 +91,11 @@ class Server:
         self.mean_s += (seconds - self.mean_s) * (0.05 if self._num_answered else 1.0)
         self._num_answered += 1
         self._pause_s = _FIRST_PAUSE_S
-        for ticket, num_before in list(self._sent.items()):
-            is_overtaken = self._num_answered - num_before > 2 * self.max_in_flight
-            if not is_overtaken or len(self._overtaken) >= _MAX_OVERTAKEN * self.max_in_flight:
-                break
-            del self._sent[ticket]
-            self._overtaken.add(ticket)
+        if self._sent and len(self._overtaken) < _MAX_OVERTAKEN * self.max_in_flight:
+            oldest, num_before = next(iter(self._sent.items()))
+            if self._num_answered - num_before > 2 * self.max_in_flight:
+                del self._sent[oldest]
+                self._overtaken.add(oldest)
 
     def leave_alone(self, trouble: str, pause_s: float | None) -> None:
         """Ask it nothing but a probe, after a while; each time that is longer, until it answers.

@@ -37,7 +37,6 @@ class Tries:
         send: Send,
         judge: Judge,
         max_tries: int,
-        no_more: "asyncio.Future[None]",
     ) -> None:
         """Try nothing yet.
 
@@ -47,7 +46,6 @@ class Tries:
             send: sends a request to one of them.
             judge: judges what the model says.
             max_tries: of one question.
-            no_more: is done once there is nothing else to ask.
 
         Raises:
             Nothing.
@@ -57,7 +55,15 @@ class Tries:
         self._send = send
         self._judge = judge
         self._max_tries = max_tries
-        self._no_more = no_more
+        self._is_over = False
+        self._sleeping: set[asyncio.Future[None]] = set()
+
+    def no_more(self) -> None:
+        """There is nothing else to ask: the last ones may be hurried. Raises nothing."""
+        self._is_over = True
+        for sleeping in self._sleeping:
+            if not sleeping.done():
+                sleeping.set_result(None)
 
     async def answer(self, question: Question) -> Answer:
         """Ask a question until it is answered, or has failed for good. Raises nothing."""
@@ -83,11 +89,16 @@ class Tries:
 
     async def _next(self, running: "set[asyncio.Future[Answer]]") -> list[Answer]:
         """Wait for tries to end, or for a moment where one may be late; takes out those ended."""
-        if self._no_more.done():
+        if self._is_over:
             done, _ = await asyncio.wait(running, timeout=_LOOK_S)
         else:
-            awaited: set[asyncio.Future[Any]] = {*running, self._no_more}
-            done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._sleeping.add(over)
+            awaited: set[asyncio.Future[Any]] = {*running, over}
+            try:
+                done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._sleeping.discard(over)
         ended = [one for one in running if one in done]
         running.difference_update(ended)
         return [one.result() for one in ended]
@@ -95,7 +106,7 @@ class Tries:
     def _is_late(self, began_at: float) -> bool:
         usual_s = max(server.mean_s for server in self._pool.servers)
         late_s = max(_MIN_LATE_S, _LATE * usual_s)
-        is_last = self._no_more.done() and self._pool.is_idle
+        is_last = self._is_over and self._pool.is_idle
         return is_last and time.monotonic() - began_at > late_s
 
     async def _try(self, question: Question, number: int, tried: set[Server]) -> Answer:

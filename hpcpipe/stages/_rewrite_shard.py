@@ -177,9 +177,9 @@ class _Shard:
         self._ctx.count("samples")
         if row.status == MADE:
             self._num_made += 1
-            self._ctx.progress(self._num_made)
         else:
             self._ctx.count(f"{row.status}.{row.reason}")
+        self._ctx.progress(self._num_made)
 
     def _should_end(self) -> bool:
         if self._tools.started is not None:

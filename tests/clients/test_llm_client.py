@@ -334,6 +334,15 @@ def test_waiting_for_servers_ends_with_the_first_that_answers(server):
     assert [bool(one.trouble) for one in asker.servers] == [True, False]
 
 
+def test_waiting_for_servers_ends_though_one_hangs(server):
+    with raw_server() as stuck:
+        server.answers[CHAT] = said("OK")
+        stuck.answers[CHAT] = stuck.hang
+        asker = client([stuck.url, server.url], timeout_s=0.5, ready_s=600.0)
+        asker.wait_until_ready(lambda server: None)
+        assert [bool(one.trouble) for one in asker.servers] == [True, False]
+
+
 def test_waiting_for_servers_ends_where_none_answers():
     with raw_server() as gone:
         url = gone.url
