@@ -45,6 +45,8 @@ def main(argv: list[str]) -> int:
         say(f"no models: {', '.join(dict.fromkeys(each.stage_name for each in configs))}")
         return 0
     wanted = [each for model in models if (each := _look(model))]
+    if not wanted:
+        return 0
     _check_room(sum(each.num_bytes for each in wanted))
     with _ended_at_once():
         for each in wanted:
@@ -61,7 +63,11 @@ def _ended_at_once() -> Iterator[None]:
         warn(f"{signal.Signals(number).name}: what is whole stays; the same command goes on")
         os._exit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in _ENDING}
+    # What is ignored stays so: nohup means that the end of a login is to end nothing.
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: old for number, old in before.items() if old is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, end)
     try:
         yield
     finally:
@@ -147,7 +153,7 @@ def _check_room(num_bytes: int) -> None:
     folder = cache = cache_folder()
     while not folder.is_dir():
         folder = folder.parent
-    for room in rooms(folder) if num_bytes else ():
+    for room in rooms(folder):
         if room.num_bytes is not None and room.num_bytes < num_bytes:
             raise SetupError(
                 f"{size(num_bytes)} are to be downloaded to {cache}, and {size(room.num_bytes)} "

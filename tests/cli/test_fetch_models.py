@@ -250,3 +250,11 @@ def test_ctrl_c_ends_it_at_once_and_leaves_nothing_half_done(hub, tmp_path):
     assert fetching.returncode == 130
     assert "SIGINT: what is whole stays; the same command goes on" in err
     assert list(tmp_path.rglob("*.incomplete")) == []
+
+
+def test_a_folder_needs_no_client_of_the_hub(hub, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert main(["fetch-models", "stage=modelled", "stage.model=./llama"]) == 0
+    assert f"there      {tmp_path}/llama (transformers): " in capsys.readouterr().out
+    assert main([*VERB]) == 2
+    assert "pip install 'hpcpipe[hub]'" in said(capsys)
