@@ -56,7 +56,7 @@ def pictures(images: Any, is_unsafe: Sequence[bool]) -> list[Picture]:
 
     pixels = (images.float() * 255).round().to(torch.uint8)
     verdicts = torch.where(pixels.flatten(1).amax(1) == 0, _BLACK, _FINE)
-    verdicts[~images.flatten(1).isfinite().all(1)] = _NOT_FINITE
+    verdicts = verdicts.masked_fill(~images.flatten(1).isfinite().all(1), _NOT_FINITE)
     batch = _Batch(pixels.permute(0, 2, 3, 1).contiguous(), verdicts)
     return [Picture(batch, index, unsafe) for index, unsafe in enumerate(is_unsafe)]
 

@@ -93,7 +93,7 @@ class FileMaker:
         image = encode(picture.pixels(), stage.image_format, stage.image_quality)
         files = {
             stage.image_format: image,
-            "txt": sample.prompt.encode("utf-8", "replace"),
+            "txt": sample.prompt.encode(),
             "json": self._json(sample, image),
         }
         return Made(sample.key, sample.seed, MADE, None, is_cut, files)

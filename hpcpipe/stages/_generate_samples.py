@@ -81,7 +81,8 @@ def read_samples(stage: "GenerateImages", shard: Shard) -> list[Sample]:
     elif stage.selected is not None:
         selected = {}
     samples = []
-    for key, prompt in prompts.items():
+    for key, text in prompts.items():
+        prompt = text.encode("utf-8", "replace").decode()  # no tokenizer takes half a character
         original = (selected or {}).pop(key, None)
         left_out = _why_left_out(key, prompt, original, is_listed=selected is not None)
         original = original or Original({}, None, None)

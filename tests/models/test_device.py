@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hpcpipe.errors import ConfigError, SetupError
-from hpcpipe.models.device import check_dtype, open_device
+from hpcpipe.models.device import check_dtype, gpu_failures, open_device
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,11 @@ def test_an_old_gpu_is_told_to_use_float16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
     with pytest.raises(SetupError, match=r"Tesla V100 \(cuda:0\).* 7\.0.*stage\.dtype=float16"):
         open_device("cuda:0", "bfloat16", 1)
+
+
+def test_a_gpu_that_failed_ends_the_worker_and_is_no_fault_of_the_shard():
+    message = r"cuda:0 failed.*: CUDA error: an illegal memory"
+    with pytest.raises(SetupError, match=message), gpu_failures(torch.device("cuda:0")):
+        raise RuntimeError("CUDA error: an illegal memory access\nCompile with more")
+    with pytest.raises(RuntimeError, match="shapes"), gpu_failures(torch.device("cpu")):
+        raise RuntimeError("shapes cannot be multiplied")

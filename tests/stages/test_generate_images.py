@@ -161,10 +161,11 @@ def _differ_by(some, others):
 
 def test_what_is_not_made_is_counted_and_listed(drive):
     prompts = {"k0": "a nurse", "k1": "", "../k2": "a man", "k3": "word " * 400}
+    prompts["k4"] = "a \ud800 man 🙂"  # half of a character: no tokenizer takes it
     one = drive(prompts=prompts).run()
     assert one.stats() == {
-        "samples": 4,
-        "images": 2,
+        "samples": 5,
+        "images": 3,
         "left_out_prompt.empty": 1,
         "left_out_prompt.unsafe_key": 1,
         "prompts_cut": 1,
@@ -174,7 +175,9 @@ def test_what_is_not_made_is_counted_and_listed(drive):
         ("k1", "left_out_prompt", "empty", False),
         ("../k2", "left_out_prompt", "unsafe_key", False),
         ("k3", "made", None, True),
+        ("k4", "made", None, False),
     ]
+    assert dict(read_tar(f"{one.out}/0.tar"))["k4.txt"].decode() == "a ? man 🙂"
 
 
 def test_pictures_that_are_none_are_failed_samples(drive, monkeypatch):
