@@ -127,7 +127,13 @@ def _explain(err: Exception, overrides: list[str]) -> str:
 def _explain_key(key: str, overrides: list[str]) -> str:
     parent, _, name = key.rpartition(".")
     cfg = _composed(overrides)
-    if valid := _valid_keys(parent, cfg):
+    valid = _valid_keys(parent, cfg)
+    if name in valid:  # it is a mapping, which was given keys that it has not
+        return (
+            f"{key}: keys of a mapping are changed one by one: {key}.KEY=VALUE; new ones are added "
+            f"by +{key}.KEY=VALUE, and one is taken away by '~{key}.KEY'"
+        )
+    if valid:
         return unknown_key(name, valid, parent, dotted_names(cfg))
     return f"{key}: no such option (to add a key to a mapping, write +{key}=VALUE)"
 

@@ -36,7 +36,7 @@ article {
 .texts p { margin: .1rem 0 0; overflow-wrap: anywhere; white-space: pre-line; }
 figure { margin: 0; }
 figcaption { margin-top: .25rem; color: var(--soft); font-size: .8rem; }
-.frame { position: relative; width: fit-content; margin: 0 auto; }
+.frame { position: relative; width: fit-content; }
 .frame img { display: block; max-width: 100%; height: auto; border-radius: .2rem; }
 .frame i {
   position: absolute; border: 2px solid var(--mark); border-radius: 2px;

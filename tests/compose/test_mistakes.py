@@ -200,3 +200,13 @@ def test_empty_places_are_refused_before_anything_is_made(project, launcher, cap
     assert f"error: {key} is empty (an unset variable?)" in capsys.readouterr().err
     assert launcher.configs == []
     assert [path for path in sorted(project.rglob("*")) if "__pycache__" not in str(path)] == before
+
+
+def test_new_keys_of_a_mapping_are_told_how_to_be_added(project, launcher, capsys):
+    asked = ["stage=rewrite_captions", "stage.input=x", "stage.options={max_tokens: 60}"]
+    assert main(asked) == 2
+    message = (
+        "stage.options: keys of a mapping are changed one by one: stage.options.KEY=VALUE; new "
+        "ones are added by +stage.options.KEY=VALUE, and one is taken away by '~stage.options.KEY'"
+    )
+    assert message in capsys.readouterr().err
