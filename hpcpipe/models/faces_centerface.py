@@ -60,7 +60,7 @@ class CenterFace:
         size = batch_size if self._is_gpu else 1
         self._batches = BatchSize(size, "use a smaller stage.long_side_px, or a worker with more")
         self._threads = ThreadPoolExecutor(1 if self._is_gpu else threads, "faces")
-        self.num_at_once = 4 * batch_size if self._is_gpu else 16 * threads
+        self.num_at_once = 4 * batch_size if self._is_gpu else 8 * threads
 
     def detect(self, images: Sequence[Any]) -> list[list[Face]]:
         """Find the faces in images; see `FaceDetector`.

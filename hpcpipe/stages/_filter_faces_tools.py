@@ -1,7 +1,8 @@
 """What a worker keeps from shard to shard to look at images, and how it looks at many.
 
 Three things go on at the same time: the tar is read by the caller's thread, images are decoded by
-`threads` of them, and one hands batches to the detector, the next batch waiting behind it.
+`threads` of them, and two batches are with the detector, so that it never waits for the last image
+of one; another waits behind them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from hpcpipe.stages._filter_faces_sample import Candidate, LeftOut
 
 if TYPE_CHECKING:
     from hpcpipe.stages.filter_faces import FilterFaces
+
+_NUM_BATCHES = 2
 
 Found = tuple[Candidate | LeftOut, tuple[Face, ...]]
 _Loaded = tuple[Candidate | LeftOut, Any]
@@ -46,7 +49,7 @@ class Tools:
             stage.detector, ctx.device, stage.min_score, stage.batch_size, stage.threads
         )
         self._loaders = ctx.exit_stack.enter_context(ThreadPoolExecutor(stage.threads, "images"))
-        self._runner = ctx.exit_stack.enter_context(ThreadPoolExecutor(1, "detector"))
+        self._runner = ctx.exit_stack.enter_context(ThreadPoolExecutor(_NUM_BATCHES, "detector"))
 
     def find(self, samples: Iterable[tuple[Candidate | LeftOut, bytes]]) -> Iterator[list[Found]]:
         """Look at the images of samples.
@@ -64,7 +67,7 @@ class Tools:
         """
         size = self._detector.num_at_once
         loaded = ordered_map(self._loaded, samples, self._loaders, ahead=size)
-        return ordered_map(self._detect, _batches(loaded, size), self._runner, ahead=1)
+        return ordered_map(self._detect, _batches(loaded, size), self._runner, _NUM_BATCHES)
 
     def _loaded(self, item: tuple[Candidate | LeftOut, bytes]) -> _Loaded:
         sample, content = item
