@@ -23,7 +23,7 @@ def answers(url: str) -> bool:
     """Whether HTTP comes from there, other than that its model is being loaded."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", "/health")  # llama.cpp's; 404 elsewhere
         return connection.getresponse().status != 503
     except (OSError, http.client.HTTPException):
         return False
