@@ -73,7 +73,7 @@ class BatchSize:
                 if not is_out_of_memory(error):
                     raise
                 # What the batch has allocated hangs on the error: it goes with this block.
-                reason = str(error).strip().partition("\n")[0]
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
             if reason:
                 self._make_smaller(len(batch), reason)
         return results

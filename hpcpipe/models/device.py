@@ -111,6 +111,8 @@ def _check_cuda(device: Any, dtype: Dtype) -> None:
 
     try:
         torch.cuda.init()
+        if device.index is not None:
+            torch.cuda.set_device(device)  # else pinned memory takes room on the first GPU, too
         major, minor = torch.cuda.get_device_capability(device)
     except (RuntimeError, AssertionError) as error:
         built_for = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU only"

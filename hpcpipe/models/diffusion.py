@@ -106,12 +106,13 @@ class Diffusion:
         self._encoded_names = ()
         return Encoded(prompts, is_cut, {}, None)
 
-    def draw(self, encoded: Encoded, seeds: Sequence[int]) -> list[Picture]:
+    def draw(self, encoded: Encoded, seeds: Sequence[int], least: int = 1) -> list[Picture]:
         """Draw a batch.
 
         Args:
-            encoded: what `encode` gave, or a part of it; may be padded.
-            seeds: of its first prompts; pictures of others are thrown away.
+            encoded: what `encode` gave, or a part of it.
+            seeds: of its prompts.
+            least: pictures that are drawn at once at least; those beyond the seeds are thrown away.
 
         Returns:
             A picture for each seed; on a GPU they are still being drawn.
@@ -121,13 +122,14 @@ class Diffusion:
         """
         import torch
 
-        more = [seeds[-1]] * (len(encoded) - len(seeds))
+        more = [seeds[-1]] * (least - len(seeds))
         with torch.inference_mode():
             if encoded.is_ready is not None:
                 torch.cuda.current_stream(self._device).wait_event(encoded.is_ready)
             for tensor in encoded.tensors.values():
                 if tensor.is_cuda:  # made on another stream: not to be reused before it was read
                     tensor.record_stream(torch.cuda.current_stream(self._device))
+            encoded = encoded.padded(least)  # reads the tensors, so not before they are ready
             output = self._pipeline(
                 **self._call(encoded),
                 generator=generators([*seeds, *more]),

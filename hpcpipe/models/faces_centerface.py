@@ -17,7 +17,7 @@ from typing import Any
 from hpcpipe.errors import SetupError, missing_extra
 from hpcpipe.formats.selected import Face
 from hpcpipe.models.batch_size import BatchSize
-from hpcpipe.models.device import open_device
+from hpcpipe.models.device import gpu_failures, open_device
 from hpcpipe.models.faces_boxes import to_faces
 from hpcpipe.models.faces_network import Network, read_network
 
@@ -72,7 +72,7 @@ class CenterFace:
             For each image its faces, the surest first.
 
         Raises:
-            SetupError: memory does not hold a single image.
+            SetupError: memory does not hold a single image, or the GPU failed.
         """
         by_size = defaultdict(list)
         for index, image in enumerate(images):
@@ -86,7 +86,8 @@ class CenterFace:
         return found
 
     def _detect_group(self, images: list[Any]) -> list[list[Face]]:
-        return self._batches.run(images, self._detect_batch)
+        with gpu_failures(self._device):
+            return self._batches.run(images, self._detect_batch)
 
     def _detect_batch(self, images: Sequence[Any]) -> list[list[Face]]:
         """Images of one padded size."""

@@ -73,7 +73,7 @@ class _Batch:
 
         self.pixels, self.verdicts = _start_copy(pixels), _start_copy(verdicts)
         self._copied = torch.cuda.Event(blocking=True)  # waits without using up a core
-        self._copied.record()
+        self._copied.record(torch.cuda.current_stream(pixels.device))
 
     def wait(self) -> None:
         if self._copied is not None:

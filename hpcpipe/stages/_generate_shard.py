@@ -189,9 +189,9 @@ class _Shard:
 
     def _draw_part(self, encoded: Encoded, seeds: list[int], rows: range) -> list[Picture]:
         part = encoded[rows.start : rows.stop]
-        if self._stage.compile:
-            part = part.padded(self._tools.batches.size)
-        return self._tools.diffusion.draw(part, seeds[rows.start : rows.stop])
+        # A compiled model is compiled anew for each size of batch.
+        least = self._tools.batches.size if self._stage.compile else 1
+        return self._tools.diffusion.draw(part, seeds[rows.start : rows.stop], least)
 
     def _finish(self, drawn: tuple[Sample, bool, Picture]) -> Made:
         return self._tools.make_files(*drawn)

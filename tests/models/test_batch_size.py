@@ -49,6 +49,15 @@ def test_one_item_that_does_not_fit_says_what_to_do():
         BatchSize(4, "take a smaller stage.width").run([1, 2], fits(0, []))
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError()])
+def test_errors_without_a_word_end_it_too(error):
+    def function(items):
+        raise error from MemoryError()
+
+    with pytest.raises(SetupError, match=rf"batch of one: no advice \({type(error).__name__}\)"):
+        BatchSize(2, "no advice").run([1, 2], function)
+
+
 def test_what_the_failed_batch_held_is_free_for_the_next():
     class Held:
         pass

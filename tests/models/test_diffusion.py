@@ -6,6 +6,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hpcpipe.models.batch_size import BatchSize
 from hpcpipe.models.diffusion import Diffusion
 from hpcpipe.models.diffusion_load import TRIAL, compile_blocks, load, try_out
 from hpcpipe.models.hub import FoundModel
-from hpcpipe.models.prompts import Drawing
+from hpcpipe.models.prompts import Drawing, Encoded
 from tests.models import tiny
 
 pytestmark = pytest.mark.filterwarnings(
@@ -88,11 +89,28 @@ def test_a_part_of_a_batch_and_a_padded_one_give_the_same(flux):
     diffusion = around(flux)
     whole = draw(diffusion).astype(int)
     encoded = diffusion.encode(PROMPTS)
-    for part in (encoded[1:3], encoded[1:3].padded(5)):
-        drawn = diffusion.draw(part, [1, 2])
+    for least in (1, 5):
+        drawn = diffusion.draw(encoded[1:3], [1, 2], least)
         assert len(drawn) == 2
         pixels = np.stack([one.pixels() for one in drawn])
         assert abs(pixels.astype(int) - whole[1:]).max() <= 1
+
+
+def test_what_is_encoded_on_a_gpu_is_read_once_it_is_ready(flux, monkeypatch):
+    happened = []
+    stream = SimpleNamespace(wait_event=lambda event: happened.append(event))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    padded = Encoded.padded
+
+    def told(self, size):
+        happened.append(size)
+        return padded(self, size)
+
+    monkeypatch.setattr(Encoded, "padded", told)
+    diffusion = around(flux)
+    encoded = replace(diffusion.encode(PROMPTS[:1]), is_ready="event")
+    assert len(diffusion.draw(encoded, [1], 2)) == 1
+    assert happened == ["event", 2]
 
 
 def test_number_types_of_half_the_size_draw_too(models):

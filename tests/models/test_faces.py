@@ -57,6 +57,15 @@ def on_gpu():
     return detector
 
 
+def test_a_gpu_that_failed_ends_the_worker_and_not_the_shard(on_gpu, images, monkeypatch):
+    def fails(pixels):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore of it")
+
+    monkeypatch.setattr(on_gpu, "_network", fails)
+    with pytest.raises(SetupError, match="failed, and this worker ends: CUDA error: an illegal"):
+        on_gpu.detect(images)
+
+
 def test_the_network_gives_what_onnxruntime_gives(weights):
     image = ImageLoader(128)((PHOTOS / "astronaut.jpg").read_bytes())
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
