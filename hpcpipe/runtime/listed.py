@@ -44,8 +44,9 @@ def find_listed(output: str, stats: Mapping[str, int | float]) -> list[Listed]:
     """
     if is_remote(output):
         return []
-    folders = {name: os.path.join(output, name) for name, number in stats.items() if number}
-    examples = {name: _first_line(folder) for name, folder in folders.items() if "/" not in name}
+    names = [name for name, number in stats.items() if number and _is_plain(name)]
+    folders = {name: os.path.join(output, name) for name in names}
+    examples = {name: _first_line(folder) for name, folder in folders.items()}
     return [
         Listed(name, stats[name], folders[name], example)
         for name, example in examples.items()
@@ -53,15 +54,36 @@ def find_listed(output: str, stats: Mapping[str, int | float]) -> list[Listed]:
     ]
 
 
+def _is_plain(name: str) -> bool:
+    return name[:1] not in ("", ".") and "/" not in name
+
+
 def _first_line(folder: str) -> str | None:
-    """That of any list in a folder; None where it has none."""
-    for parent, _, names in os.walk(folder):
-        for name in sorted(name for name in names if name.endswith(".txt")):
-            try:
-                with open(os.path.join(parent, name), encoding="utf-8", errors="replace") as file:
-                    return file.readline(200).strip()
-            except OSError:
-                continue
+    """That of any list in a folder; None where what lies there are no lists."""
+    path = _any_file(folder)
+    if path is None or not path.endswith(".txt"):
+        return None
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline(200).strip()
+    except OSError:
+        return None
+
+
+def _any_file(folder: str) -> str | None:
+    """The first that is found: counters may be called as folders of a file for each shard."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = None
+                if entry.is_dir(follow_symlinks=False):
+                    path = _any_file(entry.path)
+                elif entry.is_file(follow_symlinks=False) and not entry.name.startswith("."):
+                    path = entry.path
+                if path is not None:
+                    return path
+    except OSError:
+        return None
     return None
 
 
