@@ -50,7 +50,8 @@ class LlmClient:
             max_tries: of one question.
 
         Raises:
-            SetupError: aiohttp is not installed, or the key's environment variable is not set.
+            SetupError: aiohttp is not installed, or the key's environment variable is not set, or
+                holds no key.
         """
         try:
             import aiohttp  # noqa: F401
@@ -177,12 +178,16 @@ class LlmClient:
 
 
 def _key(model: ChatModel, options: ServerOptions) -> str | None:
-    if options.api_key_env is not None:
-        key = os.environ.get(options.api_key_env)
-        if not key:
-            raise SetupError(
-                f"the environment variable {options.api_key_env} (stage.servers.api_key_env) is "
-                "not set here: export it before the launch"
-            )
-        return key
-    return os.environ.get("OPENAI_API_KEY") or None if model.api == "openai" else None
+    name = options.api_key_env or ("OPENAI_API_KEY" if model.api == "openai" else "")
+    key = os.environ.get(name) or None
+    if key is None and options.api_key_env is not None:
+        raise SetupError(
+            f"the environment variable {name} (stage.servers.api_key_env) is not set here: export "
+            "it before the launch"
+        )
+    if key is not None and not key.isprintable():
+        raise SetupError(
+            f"the environment variable {name} has a line break or the like in it, as no key has: "
+            "export the key alone"
+        )
+    return key

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from hpcpipe.errors import HpcPipeError, OutageError, SetupError
+from hpcpipe.formats.remote import display
 from hpcpipe.models.hub import cache_folder
 from hpcpipe.stage import Model
 
@@ -39,7 +40,8 @@ def in_our_words(model: Model) -> Iterator[None]:
 def _in_our_words(error: Exception, model: Model) -> HpcPipeError:
     from huggingface_hub import constants, errors
 
-    name, page = model.name, f"{constants.ENDPOINT}/{model.name}"
+    endpoint = display(constants.ENDPOINT)
+    name, page = model.name, f"{endpoint}/{model.name}"
     if isinstance(error, errors.GatedRepoError):
         return SetupError(
             f"model {name} is given to those who accepted its licence: open {page}, accept it "
@@ -48,7 +50,7 @@ def _in_our_words(error: Exception, model: Model) -> HpcPipeError:
     if isinstance(error, errors.RevisionNotFoundError):
         return SetupError(f"model {name} has no revision {model.revision!r}: see {page}")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return _unknown(name, constants.ENDPOINT)
+        return _unknown(name, endpoint)
     is_local = isinstance(error, errors.LocalEntryNotFoundError)
     if isinstance(error, errors.EntryNotFoundError) and not is_local:
         return SetupError(
@@ -56,7 +58,7 @@ def _in_our_words(error: Exception, model: Model) -> HpcPipeError:
             f"{model.library} could load: it has no {_first_file(model)}"
         )
     if isinstance(error, errors.HfHubHTTPError):
-        return _refused(error.response.status_code, name, constants.ENDPOINT)
+        return _refused(error.response.status_code, name, endpoint)
     number = error.errno if isinstance(error, OSError) else None
     # Its downloader in Rust tells of errors in words only.
     if number in _CANNOT_WRITE or os.strerror(errno.ENOSPC) in str(error):
@@ -65,7 +67,7 @@ def _in_our_words(error: Exception, model: Model) -> HpcPipeError:
             "HF_HOME to a folder with room on a shared filesystem, for this command and the launch"
         )
     return OutageError(
-        f"model {name}: {constants.ENDPOINT} cannot be reached: {_reason(error)}. Nodes of a "
+        f"model {name}: {endpoint} cannot be reached: {_reason(error)}. Nodes of a "
         "cluster often have no internet: run this where there is some, such as the login node; "
         "what was downloaded stays"
     )

@@ -157,10 +157,12 @@ def test_what_does_not_fit_is_refused_before_it_is_fetched(hub, capsys, monkeypa
 
 
 def test_no_network_is_said_with_where_to_run_it(hub, tmp_path, capsys, monkeypatch):
-    hub.url = f"http://127.0.0.1:{free_ports(1)[0]}"
+    place = f"127.0.0.1:{free_ports(1)[0]}"
+    hub.url = f"http://me:secret@{place}"  # a mirror that wants a password
     hub.use(monkeypatch, tmp_path / "home")
     assert main([*VERB]) == 4
-    assert f"model org/flux: {hub.url} cannot be reached: " in (shown := said(capsys))
+    assert f"model org/flux: http://{place} cannot be reached: " in (shown := said(capsys))
+    assert "secret" not in shown
     assert "run this where there is some, such as the login node" in shown
 
 

@@ -325,6 +325,13 @@ def test_a_key_that_is_missing_is_told_before_anything_is_asked(monkeypatch):
         client(["http://127.0.0.1:9"], api_key_env="MY_KEY")
 
 
+def test_a_key_with_a_line_break_is_told_and_not_shown(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sk-secret\n")
+    with pytest.raises(SetupError, match="MY_KEY has a line break") as error:
+        client(["http://127.0.0.1:9"], api_key_env="MY_KEY")
+    assert "sk-secret" not in str(error.value)
+
+
 def test_waiting_for_servers_ends_with_the_first_that_answers(server):
     server.answers[CHAT] = said("OK")
     with raw_server() as gone:
