@@ -67,7 +67,7 @@ class LooseEdits(EditsWriter):
     def add(self, key: str, files: Mapping[str, bytes]) -> None:
         """Write a sample's files. Raises OSError."""
         for extension, content in files.items():
-            output = self._open_output(f"{self._shard}/{key}.{extension}")
+            output = self._open_output(loose_name(self._shard, key, extension))
             output.write(content)
             output.finish()
 
@@ -79,6 +79,11 @@ EDITS_WRITERS: dict[EditsFormat, type[TarEdits] | type[LooseEdits]] = {
     "tar": TarEdits,
     "files": LooseEdits,
 }
+
+
+def loose_name(shard: str, key: str, extension: str) -> str:
+    """Name a loose file of a sample, below the folder of all edits. Raises nothing."""
+    return f"{shard}/{key.removeprefix('./')}.{extension}"
 
 
 def is_plain_key(key: str) -> bool:
@@ -93,7 +98,7 @@ def is_plain_key(key: str) -> bool:
     Raises:
         Nothing.
     """
-    parts = key.split("/")
+    parts = key.removeprefix("./").split("/")  # names in tars made of "." begin so
     return (
         key.isprintable()
         and len(key.encode("utf-8", "replace")) <= 200

@@ -27,7 +27,7 @@ def sample_seed(key: str, seed: int) -> int:
     Raises:
         Nothing.
     """
-    digest = hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogateescape")).digest()
+    digest = hashlib.sha256(f"{seed}/{key}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - _BITS)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hpcpipe.errors import BadInputError, HpcPipeError
+from hpcpipe.formats.edits_write import loose_name
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.samples import split_key
 from hpcpipe.formats.selected import Selected, decode_selected
@@ -94,7 +95,7 @@ def _files(
     if stage.edits_format == "files":
         extensions = (stage.image_format, "txt", "json")
         for key in keys:
-            paths = {one: ctx.output_path(f"{shard.id}/{key}.{one}") for one in extensions}
+            paths = {one: ctx.output_path(loose_name(shard.id, key, one)) for one in extensions}
             yield key, {one: read_whole(path) for one, path in paths.items()}
         return
     wanted: dict[str, dict[str, tuple[int, int]]] = {key: {} for key in keys}

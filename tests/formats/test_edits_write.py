@@ -45,13 +45,20 @@ def test_loose_edits_are_read_by_reshard(tmp_path):
         assert {name: edits.read(edit) for name, edit in found.items()} == FILES
 
 
+@pytest.mark.parametrize(("edits_format", "where"), [("tar", "a/0.tar"), ("files", "a/0")])
+def test_samples_of_tars_made_of_a_folder_have_edits(tmp_path, edits_format, where):
+    write(tmp_path, edits_format, {"./k-0": FILES})
+    with Edits(open_origin(str(tmp_path / where), None)) as edits:
+        assert [sorted(one) for one in edits.find(["./k-0"])] == [sorted(FILES)]
+
+
 def test_a_shard_without_edits_has_an_empty_tar_all_the_same(tmp_path):
     write(tmp_path, "tar", {})
     with tarfile.open(tmp_path / "a/0.tar") as tar:
         assert tar.getmembers() == []
 
 
-@pytest.mark.parametrize("key", ["0a1b-0", "a/b/0001", "شخص 🙂", "a b"])
+@pytest.mark.parametrize("key", ["0a1b-0", "a/b/0001", "./0001", "شخص 🙂", "a b"])
 def test_keys_that_can_be_names(key):
     assert is_plain_key(key)
 
@@ -63,6 +70,8 @@ def test_keys_that_can_be_names(key):
         "../x",
         "/etc/x",
         "a/../b",
+        "./../x",
+        "././x",
         "a//b",
         ".x",
         "a/",

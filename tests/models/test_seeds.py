@@ -19,7 +19,8 @@ def test_seeds_fit_in_63_bits_and_use_them():
 
 
 def test_a_key_that_is_no_text_has_a_seed():
-    assert sample_seed(b"\xff".decode("utf-8", "surrogateescape"), 0) != sample_seed("?", 0)
+    for key in (b"\xff".decode("utf-8", "surrogateescape"), "\ud800"):
+        assert sample_seed(key, 0) != sample_seed("?", 0)
 
 
 def test_every_sample_has_its_own_noise():
