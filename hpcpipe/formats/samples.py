@@ -24,6 +24,10 @@ Duplicates = Literal["error", "first", "rename"]
 _KEY_AND_EXTENSION = re.compile(r"^((?:.*/|)[^.]+)[.]([^/]*)$").match
 _META = re.compile(r"__[^/]*__($|/)").match
 
+IMAGE_EXTENSIONS = frozenset(
+    ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jxl")
+)
+"""Extensions, in lower case, that make a member its sample's image."""
 MAX_JSON_BYTES = 64 << 20
 """Larger ones are refused: they would be read into memory whole."""
 

@@ -6,7 +6,7 @@ need not read the tar again to find a sample.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from hpcpipe.errors import BadInputError
@@ -53,7 +53,8 @@ class Selected:
 
 def encode_selected(sample: Selected) -> bytes:
     """Write a sample as its line, with the line break. Raises nothing."""
-    return json.dumps(asdict(sample)).encode() + b"\n"
+    faces = [vars(face) for face in sample.faces]
+    return json.dumps(vars(sample) | {"faces": faces}).encode() + b"\n"
 
 
 def decode_selected(content: bytes, path: str) -> Iterator[Selected]:

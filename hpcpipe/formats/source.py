@@ -20,6 +20,7 @@ from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.formats.remote_source import RemoteSource
 
 GZIP_SUFFIXES = (".tar.gz", ".tgz")
+TAR_SUFFIXES = (".tar", *GZIP_SUFFIXES)
 MAX_GZIP_RATIO = 200
 """A tar that grows more than this when decompressed, and past `FREE_GZIP_BYTES`, is refused."""
 FREE_GZIP_BYTES = 1 << 30

@@ -4,11 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from hpcpipe.formats.samples import MAX_JSON_BYTES, Sample
+from hpcpipe.formats.samples import IMAGE_EXTENSIONS, MAX_JSON_BYTES, Sample
 from hpcpipe.formats.source import Source
 from hpcpipe.formats.tar import Member
 
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif")
+_MAX_DEPTH = 100
+"""Of a json: what is read here is written, and read again further up the stack of later steps."""
+LEFT_OUT, FAILED = "left_out", "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +34,21 @@ class Candidate:
     size_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class LeftOut:
     """A sample that was not selected.
 
     Attributes:
         key: its key.
-        reason: the counter it is counted by: ``left_out.CLASS``, or ``failed.CLASS`` where
-            something is wrong with it.
-        text: what is wrong, or "" where the class says it all.
+        status: `LEFT_OUT`, or `FAILED` where something is wrong with it. Counters are called so.
+        reason: class of what kept it from being selected.
+        message: what is wrong in words; None where the class says it all.
     """
 
     key: str
+    status: str
     reason: str
-    text: str = ""
+    message: str | None = None
 
 
 def read_candidate(source: Source, sample: Sample, key: str) -> Candidate | LeftOut:
@@ -65,7 +68,7 @@ def read_candidate(source: Source, sample: Sample, key: str) -> Candidate | Left
         OSError: reading failed.
     """
     if sample.repeats:
-        return LeftOut(key=key, reason="left_out.repeated_key")
+        return LeftOut(key, LEFT_OUT, "repeated_key")
     members = dict(zip(sample.extensions, sample.members, strict=True))
     try:
         record = _read_record(source, members.get("json"))
@@ -73,9 +76,9 @@ def read_candidate(source: Source, sample: Sample, key: str) -> Candidate | Left
         if not isinstance(caption, str) or not caption.strip():
             caption = _read_text(source, members.get("txt"))
     except _Bad as bad:
-        return LeftOut(key=key, reason=f"failed.{bad.args[0]}", text=bad.args[1])
+        return LeftOut(key, FAILED, bad.args[0], bad.args[1])
     if not caption.strip():
-        return LeftOut(key=key, reason="left_out.no_caption")
+        return LeftOut(key, LEFT_OUT, "no_caption")
     image = next((one for one in sample.extensions if one in IMAGE_EXTENSIONS), None)
     return Candidate(
         key=key,
@@ -96,13 +99,25 @@ def _read_record(source: Source, member: Member | None) -> dict[str, Any] | None
         return None
     if member.size > MAX_JSON_BYTES:
         raise _Bad("bad_json", f"it has {member.size} bytes, more than {MAX_JSON_BYTES}")
+    content = source.read_at(member.data, member.size)
     try:
-        record = json.loads(source.read_at(member.data, member.size))
+        record = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise _Bad("bad_json", f"not JSON: {error}") from error
     if not isinstance(record, dict):
         raise _Bad("bad_json", f"it is {type(record).__name__}, not an object")
+    if content.count(b"[") + content.count(b"{") > _MAX_DEPTH and _depth(record) > _MAX_DEPTH:
+        raise _Bad("bad_json", f"it is nested more than {_MAX_DEPTH} deep")
     return record
+
+
+def _depth(record: Any) -> int:
+    """How deep objects and lists are nested."""
+    depth, level = 0, [record]
+    while level := [one for one in level if isinstance(one, dict | list)]:
+        depth += 1
+        level = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+    return depth
 
 
 def _read_text(source: Source, member: Member | None) -> str:

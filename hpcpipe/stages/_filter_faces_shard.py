@@ -20,7 +20,13 @@ from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import Shard, ShardContext, ShardStopped
 from hpcpipe.stages._filter_faces_metadata import BAD_BOXES, FIELD, NO_BOXES, named_faces
-from hpcpipe.stages._filter_faces_sample import Candidate, LeftOut, read_candidate
+from hpcpipe.stages._filter_faces_sample import (
+    FAILED,
+    LEFT_OUT,
+    Candidate,
+    LeftOut,
+    read_candidate,
+)
 from hpcpipe.stages._filter_faces_tools import Found, Tools
 
 if TYPE_CHECKING:
@@ -93,7 +99,7 @@ def _with_images(
         if isinstance(sample, LeftOut):
             yield sample, b""
         elif not sample.image:
-            yield LeftOut(key=sample.key, reason="failed.no_image"), b""
+            yield LeftOut(sample.key, FAILED, "no_image"), b""
         else:
             yield sample, source.read_at(sample.offset_bytes, sample.size_bytes)
 
@@ -152,8 +158,8 @@ class FilesOfShard:
                 self._select(sample, large)
                 return
             why = "small_faces" if faces else "no_face"
-            sample = LeftOut(key=sample.key, reason=f"left_out.{why}")
-        self.counts[sample.reason] += 1
+            sample = LeftOut(sample.key, LEFT_OUT, why)
+        self.counts[f"{sample.status}.{sample.reason}"] += 1
         self._left_out.write(json.dumps(asdict(sample)).encode() + b"\n")
 
     def _select(self, sample: Candidate, faces: tuple[Face, ...]) -> None:
@@ -179,7 +185,7 @@ class FilesOfShard:
             BadInputError: no sample says anything of faces.
             OSError: writing failed.
         """
-        if self.counts[NO_BOXES] and not self._knows_faces:
+        if self.counts[f"{FAILED}.{NO_BOXES}"] and not self._knows_faces:
             raise BadInputError(
                 f"{display(self._tar)}: no json of its {self.counts['samples']} samples has "
                 f"{FIELD}; to find faces in the images, use stage.detector=centerface"

@@ -18,7 +18,7 @@ from hpcpipe.models.faces import open_detector
 from hpcpipe.models.faces_image import ImageLoader
 from hpcpipe.models.ordered import ordered_map
 from hpcpipe.stage import WorkerContext
-from hpcpipe.stages._filter_faces_sample import Candidate, LeftOut
+from hpcpipe.stages._filter_faces_sample import FAILED, Candidate, LeftOut
 
 if TYPE_CHECKING:
     from hpcpipe.stages.filter_faces import FilterFaces
@@ -76,8 +76,7 @@ class Tools:
         try:
             return sample, self._load(content)
         except ImageError as error:
-            reason = f"failed.{error.failure.value}"
-            return LeftOut(key=sample.key, reason=reason, text=error.text), None
+            return LeftOut(sample.key, FAILED, error.failure.value, error.text), None
 
     def _detect(self, batch: list[_Loaded]) -> list[Found]:
         images = [pixels for _, pixels in batch if pixels is not None]

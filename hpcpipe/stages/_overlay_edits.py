@@ -10,11 +10,8 @@ import msgspec
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.edit_origins import Edit
 from hpcpipe.formats.remote import display
-from hpcpipe.formats.samples import Sample
+from hpcpipe.formats.samples import IMAGE_EXTENSIONS, Sample
 
-IMAGE_EXTENSIONS = frozenset(
-    ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic", "jxl")
-)
 _SPELLINGS = {"jpeg": "jpg", "tiff": "tif"}
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 
 from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.remote import display
+from hpcpipe.formats.source import TAR_SUFFIXES
 from hpcpipe.stage import PlanContext, Shard
 from hpcpipe.stages._keep import convert_keep
 from hpcpipe.stages._overlay_find import FoundEdits, find_edits
 
 if TYPE_CHECKING:
     from hpcpipe.stages.reshard import Reshard
-
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 _NUM_SHOWN = 3
 
@@ -32,8 +31,8 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
         PlanError: no input, equal ids, no edits for any shard, or a bad keep list.
         UpstreamIncompleteError: a run that makes tars or edits is not complete.
     """
-    inputs = ctx.list_inputs(stage.input or [], SUFFIXES)
-    ids = ids_from_paths(inputs, stage.input or [], SUFFIXES)
+    inputs = ctx.list_inputs(stage.input or [], TAR_SUFFIXES)
+    ids = ids_from_paths(inputs, stage.input or [], TAR_SUFFIXES)
     edits = FoundEdits({}, [])
     if stage.edits is not None:
         edits = find_edits(stage.edits, ids, ctx)

@@ -8,12 +8,11 @@ from hpcpipe.errors import BadInputError
 from hpcpipe.formats.captions import decode_captions, one_line
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.samples import MAX_JSON_BYTES, Sample, group
-from hpcpipe.formats.source import Source, open_source
+from hpcpipe.formats.source import TAR_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import Member, scan
 from hpcpipe.stage import Input, ShardContext
 
-TARS = (".tar", ".tar.gz", ".tgz")
-SUFFIXES = (".json", *TARS)
+SUFFIXES = (".json", *TAR_SUFFIXES)
 _MAX_CAPTIONS_BYTES = 1 << 30
 _AT_ONCE = 256
 
@@ -30,7 +29,7 @@ def only_tars(inputs: Sequence[Input]) -> list[Input]:
     Raises:
         Nothing.
     """
-    return [item for item in inputs if item.path.endswith(TARS)] or list(inputs)
+    return [item for item in inputs if item.path.endswith(TAR_SUFFIXES)] or list(inputs)
 
 
 def read_captions(item: Input, ctx: ShardContext) -> list[tuple[str, str | None]]:
@@ -49,7 +48,7 @@ def read_captions(item: Input, ctx: ShardContext) -> list[tuple[str, str | None]
         TransientShardError: it failed otherwise.
         OSError: reading failed.
     """
-    is_tar = item.path.endswith(TARS)
+    is_tar = item.path.endswith(TAR_SUFFIXES)
     with open_source(item.path, ctx.scratch if is_tar else None) as source:
         if is_tar:
             found = list(_of_tar(source, ctx))

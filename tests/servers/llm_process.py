@@ -20,15 +20,16 @@ def command(name: str, port: object, *arguments: object) -> list[str]:
 
 
 def answers(url: str) -> bool:
-    """Whether HTTP comes from there, other than that its model is being loaded."""
+    """Whether any HTTP comes from there."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
     try:
-        connection.request("GET", "/health")  # llama.cpp's; 404 elsewhere
-        return connection.getresponse().status != 503
+        connection.request("GET", "/")
+        connection.getresponse().read()
     except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
+    return True
 
 
 @contextlib.contextmanager

@@ -58,7 +58,8 @@ def selected(run, shard="0"):
 
 def left_out(run, shard="0"):
     with open(f"{run.out}/left_out/{shard}.jsonl") as file:
-        return {row["key"]: (row["reason"], row["text"]) for row in map(json.loads, file)}
+        rows = list(map(json.loads, file))
+    return {row["key"]: (f"{row['status']}.{row['reason']}", row["message"]) for row in rows}
 
 
 def check_sums(run):
@@ -91,7 +92,7 @@ def test_samples_with_faces_are_selected_and_their_captions_kept(tmp_path):
         Face(box=(0, 0, 1, 1), score=None),
     )
     assert (found["b"].caption, found["b"].json["uid"]) == ("two\nlines, é", "u1")
-    assert left_out(run) == {"a": ("left_out.no_face", "")}
+    assert left_out(run) == {"a": ("left_out.no_face", None)}
     assert run.stats() == {"samples": 3, "selected": 2, "faces": 3, "left_out.no_face": 1}
     for key, extension in (("b", "jpg"), ("c/d", "webp")):
         one = found[key]
@@ -118,14 +119,16 @@ BAD = {
     "no_json": (None, "it has no json"),
     "not_json": (b'{"caption": ', "not JSON: "),
     "deep": (b'{"a":' * 100_000, "not JSON: "),
+    "nested": (b'{"face_bboxes": [], "a": ' + b"[" * 200 + b"]" * 200 + b"}", "nested more than"),
     "array": (b"[1]", "it is list, not an object"),
     "no_list": ({"face_bboxes": {"0": BOX}}, "a list of boxes is expected, not dict"),
     "number": (boxes(0.5), "a box has four numbers, and this is 0.5"),
     "three": (boxes([0.1, 0.2, 0.3]), "a box has four numbers"),
     "five": (boxes([*BOX, 0.9]), "a box has four numbers"),
-    "text": (boxes(BOX, ["0", "0", "1", "1"]), "a box has finite numbers"),
-    "true": (boxes([False, False, True, True]), "a box has finite numbers"),
-    "nan": (boxes([float("nan"), 0, 1, 1]), "a box has finite numbers"),
+    "text": (boxes(BOX, ["0", "0", "1", "1"]), "a box has four numbers"),
+    "true": (boxes([False, False, True, True]), "a box has four numbers"),
+    "nan": (boxes([float("nan"), 0, 1, 1]), "parts of width and height, 0 to 1"),
+    "huge": (boxes([0, 0, 1, 10**400]), "parts of width and height, 0 to 1"),
     "swapped": (boxes([0.5, 0.1, 0.25, 0.4]), "this one is empty"),
     "point": (boxes([0.5, 0.5, 0.5, 0.5]), "this one is empty"),
     "pixels": (boxes([120, 40, 180, 110]), "parts of width and height, 0 to 1"),
@@ -141,8 +144,8 @@ def test_samples_whose_metadata_says_nothing_are_listed_with_the_reason(tmp_path
     assert list(captions(run)) == ["good"]
     assert check_sums(run) == {
         "failed.no_face_bboxes": 3,
-        "failed.bad_json": 3,
-        "failed.bad_face_bboxes": 10,
+        "failed.bad_json": 4,
+        "failed.bad_face_bboxes": 11,
     }
     found = left_out(run)
     assert {key: text for key, (_, text) in BAD.items() if text not in found[key][1]} == {}
