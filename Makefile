@@ -64,6 +64,7 @@ bench: venv
 	$(BIN)/python benchmarks/silent_host.py
 	$(BIN)/python benchmarks/llm.py
 	$(BIN)/python benchmarks/image_resize.py
+	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/faces.py
 	$(BIN)/python benchmarks/download.py $(BENCH)/download
 	$(BIN)/pip install --quiet datatrove

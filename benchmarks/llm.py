@@ -38,7 +38,9 @@ def bare(url: str, num: int, in_flight: int, limit: int = 1000) -> float:
 
     async def run() -> float:
         left = iter(range(num))
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), raise_for_status=True
+        ) as session:
 
             async def work() -> None:
                 for number in left:

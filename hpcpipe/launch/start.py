@@ -29,6 +29,7 @@ from hpcpipe.runtime.access import check_access
 from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.code import changes, code_of
+from hpcpipe.runtime.contact_sheet import FILE as SHEET
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.listed import listed_lines
 from hpcpipe.runtime.remarks import read_remarks
@@ -212,6 +213,8 @@ def report(pending: Pending, *, interrupted: bool = False) -> int:
         say(f"counted    {', '.join(counted)}")
     for line in listed_lines(summary.listed):
         say(line)
+    if (run.path / SHEET).exists():
+        say(f"sheet      {show(run.path / SHEET)}")
     for line in not_started.explain(run) if code == 4 else ():
         say(line)
     if code:

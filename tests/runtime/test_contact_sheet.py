@@ -113,10 +113,11 @@ def test_of_a_run_that_goes_on_finished_shards_are_shown(tmp_path):
     assert "1 of 2 done" in page.text
 
 
-def test_a_shard_that_cannot_be_shown_is_named_and_spoils_nothing(tmp_path):
+def test_a_shard_that_cannot_be_shown_is_named_and_spoils_nothing(tmp_path, capsys):
     write_inputs(tmp_path, a="one", torn="two")
     config = config_of(tmp_path)
     assert run_here(config).exit_code == 0
+    assert f"sheet      {config.run_dir}/{FILE}" in capsys.readouterr().out
     page = Page(Path(config.run_dir) / FILE)
     assert "shard torn: torn.out is torn" in page.texts
     assert {key.partition("-")[0] for key in page.sample_keys()} == {"a"}

@@ -15,7 +15,9 @@ import aiohttp
 from aiohttp import web
 
 from tests.servers import llm_llama
+from tests.servers.llm_process import answers
 from tests.servers.ports import free_ports
+from tests.waiting import wait_until
 
 OPTIONS = {"num_predict": "max_tokens", "temperature": "temperature", "seed": "seed"}
 KNOWN = {*OPTIONS, "num_thread", "num_ctx", "top_p", "top_k"}
@@ -108,9 +110,11 @@ def application(models: list[str], backend: str) -> web.Application:
 if __name__ == "__main__":
     (behind,) = free_ports(1)
     server = llm_llama.serve(behind)
+    url = f"http://127.0.0.1:{behind}"
+    wait_until(lambda: answers(url))
     names = sys.argv[2:] or [llm_llama.MODEL, "tulu3:fairclip"]
     web.run_app(
-        application(names, f"http://127.0.0.1:{behind}"),
+        application(names, url),
         host="127.0.0.1",
         port=int(sys.argv[1]),
         print=None,

@@ -20,16 +20,15 @@ def command(name: str, port: object, *arguments: object) -> list[str]:
 
 
 def answers(url: str) -> bool:
-    """Whether any HTTP comes from there."""
+    """Whether HTTP comes from there, other than that its model is being loaded."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
     try:
-        connection.request("GET", "/")
-        connection.getresponse().read()
+        connection.request("GET", "/health")  # llama.cpp's; 404 elsewhere
+        return connection.getresponse().status != 503
     except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
-    return True
 
 
 @contextlib.contextmanager
