@@ -61,16 +61,16 @@ def _beside(prompts: list[Input], ctx: PlanContext) -> dict[str, Input]:
 def _selected(location: str, ids: list[str], ctx: PlanContext) -> dict[str, Input]:
     """Find the selected samples of each shard that has any."""
     root = location.rstrip("/")
-    if not is_remote(root) and any(os.path.isdir(f"{root}/{one}") for one in ids):
-        return _folders(root, ids)
     parents = sorted({f"{root}/{one}".rpartition("/")[0] for one in ids})
     try:
         listed = ctx.list_inputs(parents, (SELECTED_SUFFIX,))
     except PlanError as error:
+        if folders := _folders(root, ids):
+            return folders
         raise PlanError(f"stage.selected: {error}") from error
     by_path = {item.path: item for item in listed}
     found = {one: by_path.get(f"{root}/{one}{SELECTED_SUFFIX}") for one in ids}
-    chosen = {one: item for one, item in found.items() if item is not None}
+    chosen = {one: item for one, item in found.items() if item is not None} or _folders(root, ids)
     if not chosen:
         raise PlanError(
             f"stage.selected={display(location)} has no samples of any of the {len(ids)} shards: "
@@ -80,9 +80,9 @@ def _selected(location: str, ids: list[str], ctx: PlanContext) -> dict[str, Inpu
 
 
 def _folders(root: str, ids: list[str]) -> dict[str, Input]:
-    """Find the folders of shards, as the original scripts make them."""
-    found = {}
-    for one in ids:
+    """Find the folders of shards, as the original scripts make them; each costs a look."""
+    found: dict[str, Input] = {}
+    for one in ids if not is_remote(root) else ():
         path = f"{root}/{one}"
         try:
             if os.path.isdir(path):

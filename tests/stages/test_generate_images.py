@@ -185,7 +185,7 @@ def test_pictures_that_are_none_are_failed_samples(drive, monkeypatch):
     (shard,) = one.plan()
     one.state = one.stage.setup(one.setup_context())
 
-    def draw(encoded, seeds):
+    def draw(encoded, seeds, least):
         import torch
 
         drawn = torch.full((len(seeds), 3, 32, 32), 0.5)
@@ -213,7 +213,7 @@ def test_memory_that_runs_out_makes_batches_smaller_and_images_no_others(drive, 
     one.state = one.stage.setup(one.setup_context())
     draw, sizes = one.state.diffusion.draw, []
 
-    def short_of_memory(encoded, seeds):
+    def short_of_memory(encoded, seeds, least=1):
         sizes.append(len(seeds))
         if len(seeds) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -234,7 +234,7 @@ def test_a_stopped_shard_goes_on_where_it_was_and_gives_the_same_bytes(drive, mo
     drawn = []
     draw = one.state.diffusion.draw
 
-    def counted(encoded, seeds):
+    def counted(encoded, seeds, least):
         drawn.append(len(seeds))
         return draw(encoded, seeds)
 

@@ -10,6 +10,7 @@ from hpcpipe.formats.captions import encode_captions
 from hpcpipe.formats.selected import Selected, encode_selected
 from hpcpipe.runtime.planning import PlanContext
 from hpcpipe.stage import Model
+from hpcpipe.stages import _generate_plan
 from hpcpipe.stages._generate_samples import read_samples
 
 
@@ -64,6 +65,15 @@ def test_a_shard_has_its_prompts_what_was_noted_of_them_and_the_samples(tmp_path
     (sample,) = read_samples(one, shards[1])
     assert sample.rewriting == {"model": "tulu3"}
     assert sample.original == ({"uid": "k0"}, "caption of k0", "/data/0.tar")
+
+
+def test_where_there_are_lists_no_shard_is_looked_for_by_itself(tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(_generate_plan, "_folders", lambda root, ids: looked.append(ids))
+    write_prompts(tmp_path)
+    path = write_selected(tmp_path)
+    (shard,) = plan(stage(tmp_path, selected=str(tmp_path / "selected")), tmp_path)
+    assert (shard.inputs[-1].path, looked) == (str(path), [])
 
 
 def test_ids_are_kept_in_folders(tmp_path):
