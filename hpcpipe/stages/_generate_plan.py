@@ -1,5 +1,6 @@
 """Planning ``generate_images``: one shard for each file of prompts, and what belongs to it."""
 
+import glob
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ def plan(stage: "GenerateImages", ctx: PlanContext) -> Iterator[Shard]:
 def _beside(prompts: list[Input], ctx: PlanContext) -> dict[str, Input]:
     """Find what tells of the prompts, by the prompts' path, where it lies beside them."""
     folders = sorted({item.path.rpartition("/")[0] for item in prompts})
-    listed = ctx.list_inputs(folders, (PROMPTS_SUFFIX, META_SUFFIX))
+    listed = _list(folders, "*.json*", (PROMPTS_SUFFIX, META_SUFFIX), ctx)
     return {
         item.path.removesuffix(META_SUFFIX) + PROMPTS_SUFFIX: item
         for item in listed
@@ -58,12 +59,21 @@ def _beside(prompts: list[Input], ctx: PlanContext) -> dict[str, Input]:
     }
 
 
+def _list(
+    folders: list[str], pattern: str, suffixes: tuple[str, ...], ctx: PlanContext
+) -> list[Input]:
+    """List files of folders: many as one, since for each the run that made it is read."""
+    if len(folders) == 1 or is_remote(folders[0]):
+        return ctx.list_inputs(folders, suffixes)
+    return ctx.list_inputs(f"{glob.escape(os.path.commonpath(folders))}/**/{pattern}")
+
+
 def _selected(location: str, ids: list[str], ctx: PlanContext) -> dict[str, Input]:
     """Find the selected samples of each shard that has any."""
     root = location.rstrip("/")
     parents = sorted({f"{root}/{one}".rpartition("/")[0] for one in ids})
     try:
-        listed = ctx.list_inputs(parents, (SELECTED_SUFFIX,))
+        listed = _list(parents, f"*{SELECTED_SUFFIX}", (SELECTED_SUFFIX,), ctx)
     except PlanError as error:
         if folders := _folders(root, ids):
             return folders

@@ -76,6 +76,32 @@ def test_where_there_are_lists_no_shard_is_looked_for_by_itself(tmp_path, monkey
     assert (shard.inputs[-1].path, looked) == (str(path), [])
 
 
+def test_however_many_folders_there_are_the_run_that_made_them_is_read_once(tmp_path):
+    listed = []
+
+    class Counted(PlanContext):
+        def list_inputs(self, location, suffixes=()):
+            listed.append(location)
+            return super().list_inputs(location, suffixes)
+
+    for shard in ("a/0", "b/c/0", "b/c/d/0"):
+        write_prompts(tmp_path, shard)
+        write_selected(tmp_path / "[1]", shard)
+    (tmp_path / "prompts/b/c/0.meta.jsonl").write_text('{"key": "k0"}\n')
+    one = compose_run(
+        "generate_images",
+        input=str(tmp_path / "prompts/**/*.json"),
+        selected=str(tmp_path / "[1]/selected"),
+    ).stage
+    shards = list(one.plan(Counted(tmp_path / "artifacts", vars(one))))
+    assert [(shard.id, shard.meta) for shard in shards] == [
+        ("a/0", {"selected": 1}),
+        ("b/c/0", {"meta": 1, "selected": 2}),
+        ("b/c/d/0", {"selected": 1}),
+    ]
+    assert len(listed) == 3
+
+
 def test_ids_are_kept_in_folders(tmp_path):
     for shard in ("a/0", "b/0"):
         write_prompts(tmp_path, shard)
