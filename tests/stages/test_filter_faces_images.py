@@ -4,9 +4,10 @@ import io
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
+from hpcpipe.runtime.context import ShardContext
+from hpcpipe.stages import _filter_faces_tools
 from tests.stages.tars import write_tar
 from tests.stages.test_filter_faces import check_sums, drive, left_out, sample, selected
 
@@ -14,13 +15,6 @@ PHOTOS = Path(__file__).parents[1] / "data/photos"
 ASTRONAUT = (0.3546, 0.1138, 0.5270, 0.3474)
 """What onnxruntime gives for the same network, and what is drawn around the face by eye."""
 WITHOUT = ("cat", "coffee", "rocket", "flower")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _threads_as_before():
-    num_threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def photo(name):
@@ -113,6 +107,30 @@ def test_images_that_cannot_be_looked_at_are_listed_with_the_reason(tmp_path):
         "left_out.no_caption": 1,
     }
     assert left_out(run)["cut"] == ("failed.truncated_image", "jpg image is truncated")
+
+
+def test_batches_that_became_smaller_are_remarked(tmp_path, monkeypatch):
+    class Small:
+        num_at_once = 4
+
+        def __init__(self, name, device, min_score, batches, threads):
+            self.batches = batches
+
+        def detect(self, images):
+            return self.batches.run(images, self.detect_batch)
+
+        def detect_batch(self, batch):
+            if len(batch) > 2:
+                raise MemoryError("no room")
+            return [[]] * len(batch)
+
+    remarks = []
+    monkeypatch.setattr(_filter_faces_tools, "open_detector", Small)
+    monkeypatch.setattr(ShardContext, "remark", lambda ctx, text: remarks.append(text))
+    write_tar(tmp_path / "in/0.tar", [m for n in "abcd" for m in sample(n, {}, image=photo("cat"))])
+    run = drive(tmp_path / "in", tmp_path / "run", detector="centerface").run()
+    assert remarks == ["warning: memory does not hold a batch of 4: going on with 2"]
+    assert check_sums(run) == {"left_out.no_face": 4}
 
 
 def test_what_is_found_does_not_depend_on_batches_or_threads(tmp_path):

@@ -1,9 +1,8 @@
-"""A convolutional network out of an ONNX file, run by torch: CPU or CUDA, any batch, any size.
+"""CenterFace on a GPU, by torch: out of its ONNX file, batches of one padded size.
 
 Knows the few operations that detectors made of convolutions consist of. Normalisations and what
 makes negative values 0 become parts of the convolutions before them, and everything is laid out
-channels last. On a CPU the convolutions are those of oneDNN that ``torch.compile`` would choose,
-which needs a compiler where it runs, and they are not.
+channels last.
 """
 
 from collections import Counter
@@ -12,6 +11,56 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpcpipe.errors import SetupError
+
+
+class OnGpu:
+    """A `PeakFinder`, see there.
+
+    Attributes:
+        device: the ``torch.device``.
+        takes_batches: True.
+    """
+
+    takes_batches = True
+
+    def __init__(self, path: Path, outputs: Sequence[str], device: Any) -> None:
+        """Load the network.
+
+        Args:
+            path: an ONNX file.
+            outputs: names of its maps: how sure, how large, where within the cell.
+            device: the ``torch.device`` it is to run on.
+
+        Raises:
+            SetupError: the file has operations that are not known here.
+            OSError: it cannot be read.
+        """
+        self.device = device
+        self._network = read_network(path, outputs, device)
+
+    def __call__(self, padded: Any, min_score: float) -> tuple[Any, Any]:
+        """Find peaks; see `PeakFinder`.
+
+        Args:
+            padded: ``uint8 (N, H, W, 3)`` RGB.
+            min_score: cells that are less sure are left out.
+
+        Returns:
+            Their places and values.
+
+        Raises:
+            torch.OutOfMemoryError: there is no room.
+            RuntimeError: the GPU failed otherwise.
+        """
+        import torch
+
+        with torch.inference_mode():
+            pixels = torch.from_numpy(padded).to(self.device)
+            maps = self._network(pixels.permute(0, 3, 1, 2).float())
+            number, row, column = (maps[0][:, 0] >= min_score).nonzero(as_tuple=True)
+            values = torch.cat(maps, dim=1)[number, :, row, column]
+            places = torch.stack([number, row, column], dim=1)
+            return places.cpu().numpy(), values.cpu().numpy()
 
 
 class _Step(NamedTuple):
@@ -117,9 +166,6 @@ def read_network(path: Path, outputs: Sequence[str], device: Any) -> Network:
         else:
             raise SetupError(f"{path} has the operation {node.op_type}, which is not known here")
         steps.append(_Step(apply, inputs, node.output[0]))
-    for step in steps:
-        if isinstance(step.apply, _Convolution):
-            step.apply.pack()
     first = graph.input[0].name
     return Network(_freeing(steps, {first, *outputs}), first, outputs)
 
@@ -156,7 +202,7 @@ class _Convolution:
         self._weight = weight.contiguous(memory_format=torch.channels_last)
         self._bias = bias
         self._enlarges = kind == "ConvTranspose"
-        self._relu = self._is_packed = False
+        self._relu = False
 
     def follow(self, kind: str, options: dict[str, Any], given: list[Any]) -> None:
         """Take over a normalisation of what comes out, or that it is not negative."""
@@ -169,30 +215,9 @@ class _Convolution:
         self._weight = self._weight * scale.view(shape)
         self._bias = shift + scale * ((0 if self._bias is None else self._bias) - mean)
 
-    def pack(self) -> None:
-        """Put the weights into the order that the processor works in."""
-        import torch
-
-        self._is_packed = (
-            self._weight.device.type == "cpu"
-            and torch.backends.mkldnn.is_available()
-            and not self._enlarges
-        )
-        if self._is_packed:
-            self._weight = torch.ops.mkldnn._reorder_convolution_weight(
-                self._weight, self._padding, self._stride, self._dilation, self._groups
-            )
-
     def __call__(self, images: Any) -> Any:
-        import torch
         from torch.nn import functional
 
-        options = (self._padding, self._stride, self._dilation, self._groups)
-        if self._is_packed:
-            follows = "relu" if self._relu else "none"
-            return torch.ops.mkldnn._convolution_pointwise(
-                images, self._weight, self._bias, *options, follows, [], ""
-            )
         convolve = functional.conv_transpose2d if self._enlarges else functional.conv2d
         made = convolve(
             images,
