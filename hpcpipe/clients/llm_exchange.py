@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpcpipe.clients.llm_api import error_text
-from hpcpipe.clients.llm_failure import Blame, LlmError, of_status
+from hpcpipe.clients.llm_failure import DISCONNECTED, Blame, LlmError, of_status
 
 if TYPE_CHECKING:
     import aiohttp
@@ -78,7 +78,7 @@ async def exchange(
         raise LlmError("malformed", said, Blame.UNKNOWN) from error
     except (aiohttp.ClientError, OSError) as error:
         said = f"the connection broke: {error or type(error).__name__}"
-        raise LlmError("disconnected", said[:200], Blame.UNKNOWN) from error
+        raise LlmError(DISCONNECTED, said[:200], Blame.UNKNOWN) from error
 
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -60,6 +60,9 @@ class LlmError(Exception):
         return self.blame is Blame.REQUEST
 
 
+DISCONNECTED = "disconnected"
+"""Class of what broke off."""
+
 _OF_THE_SERVER = frozenset({401, 402, 403, 404, 405, 407, 425, 429, 503})
 """Wrong key, wrong model, wrong path, too busy: other requests would fare no better."""
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hpcpipe.clients import llm_api
-from hpcpipe.clients.llm_failure import Blame, LlmError
+from hpcpipe.clients.llm_failure import DISCONNECTED, Blame, LlmError
 from hpcpipe.clients.llm_options import ChatModel
 from hpcpipe.clients.llm_pool import Pool
 from hpcpipe.clients.llm_records import Answer, Judge, Question
@@ -138,7 +138,8 @@ class Tries:
         if failure.blame is Blame.SERVER:
             self._pool.leave_alone(server, failure)
         elif failure.blame is Blame.UNKNOWN:
-            if server.answered_at <= sent_at:
+            # Others that were answered meanwhile tell nothing of a server that now hangs up.
+            if server.answered_at <= sent_at or failure.kind == DISCONNECTED:
                 self._pool.doubt(server, failure)
         else:
             server.answered(time.monotonic() - sent_at)

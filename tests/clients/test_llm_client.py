@@ -193,6 +193,34 @@ def test_a_server_that_fails_all_is_not_the_questions_fault(server):
         assert [answers[text].text for text in texts] == texts
 
 
+def test_a_server_that_goes_away_after_an_answer_costs_no_question_a_try(server):
+    is_away, is_answered = threading.Event(), threading.Event()
+
+    def answer(connection, asked):
+        if PROBE in asked.body and is_away.is_set():
+            is_away.clear()  # it is back for the next probe
+            hang_up(connection, asked)
+        elif b"slow" in asked.body and not is_answered.is_set():
+            assert is_answered.wait(30)
+            is_away.set()
+            hang_up(connection, asked)
+        else:
+            echo(connection, asked)
+
+    server.answers[CHAT] = answer
+    texts = ["slow", "quick"]
+    asker = client([server.url], attempts=1)
+    answers = {}
+
+    def take(one):
+        answers[texts[one.index]] = one
+        is_answered.set()
+
+    asked = [Question(index, text, 0) for index, text in enumerate(texts)]
+    assert asker.ask(asked, lambda text: text, take, lambda: False)
+    assert (answers["slow"].text, answers["slow"].num_tries) == ("slow", 1)
+
+
 def test_a_question_that_is_refused_for_ever_is_given_up(server):
     server.answers[CHAT] = but_for_probes(reply("429 Too large", b"", "Retry-After: 0"))
     answers, is_done = ask(client([server.url], attempts=2), ["a"])

@@ -42,6 +42,7 @@ def test_no_gpu_is_one_message_that_says_what_to_do():
 
 def test_an_old_gpu_is_told_to_use_float16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
     with pytest.raises(SetupError, match=r"Tesla V100 \(cuda:0\).* 7\.0.*stage\.dtype=float16"):
