@@ -57,6 +57,28 @@ def test_a_stages_options_are_shown_with_their_comments(project, capsys, args):
     assert "resources" not in shown.partition("common options")[0]
 
 
+def test_help_shows_the_options_of_groups_within_groups_and_lists(project, capsys):
+    file = project / "conf" / "stage" / "lines.yaml"
+    more = (
+        "steps: 2  # how often\n"
+        "servers:  # who helps\n"
+        "  urls:  # where\n    - http://a:1\n    - http://b:2\n"
+        "  start:  # or by a command\n    command: null  # which\n"
+        f"skip:\n  - {'x' * 40}\n  - {'y' * 40}\n"
+    )
+    file.write_text(file.read_text() + more)
+    assert command.main(["stage=lines", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for text in [
+        "stage.steps=2 how often",
+        "servers: who helps",
+        "stage.servers.urls=[http://a:1, http://b:2] where",
+        "start: or by a command stage.servers.start.command=null which",
+        f"stage.skip=[{'x' * 40}, ...]",
+    ]:
+        assert text in shown
+
+
 def test_help_for_a_stage_that_is_not_there(project, capsys):
     assert command.main(["stage=lnies", "--help"]) == 2
     assert "stage=lnies: no such stage (did you mean lines?)" in capsys.readouterr().err

@@ -87,7 +87,10 @@ class LlmClient:
             patience = (self._options.ready_s, self._options.timeout_s)
             await wait_until_ready(self.servers, self._probe, *patience, look)
         if all(server.trouble for server in self.servers):
-            raise SetupError(str(self._pool.outage()))
+            raise SetupError(
+                f"{self._pool.outage()}; start one, or name those that run: "
+                "stage.servers.urls='[http://HOST:PORT]'"
+            )
 
     def ask(
         self,

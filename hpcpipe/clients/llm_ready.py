@@ -1,6 +1,8 @@
 """Waiting for servers at the beginning: they may have to start, and to load their model."""
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -9,6 +11,10 @@ from hpcpipe.clients.llm_server import Server
 from hpcpipe.errors import SetupError
 
 _LOOK_S = 0.2
+_TELL_S = 5.0
+"""When to say that no server answers yet: nobody should watch a silent command for minutes."""
+
+_log = logging.getLogger(__name__)
 
 
 async def wait_until_ready(
@@ -34,6 +40,7 @@ async def wait_until_ready(
     Raises:
         SetupError: a server refuses the simplest request: key, model or options are wrong.
     """
+    tell_at = time.monotonic() + _TELL_S
     until = time.monotonic() + patience_s
     ready: set[Server] = set()
 
@@ -62,6 +69,11 @@ async def wait_until_ready(
             )
             for task in done:
                 task.result()
+            if not ready and time.monotonic() >= tell_at:
+                tell_at = math.inf
+                reasons = (f"{one.url}: {one.trouble or 'no answer yet'}" for one in servers)
+                waits = f"waiting up to {patience_s:.0f} s for an LLM server"
+                _log.warning("%s: %s", waits, "; ".join(reasons))
     finally:
         for task in running:
             task.cancel()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from hpcpipe.clients import llm_ready
 from hpcpipe.clients.llm_failure import Blame, LlmError
 from hpcpipe.clients.llm_records import Question
 from hpcpipe.errors import ConfigError, OutageError, SetupError
@@ -381,8 +382,19 @@ def test_waiting_for_servers_ends_though_one_hangs(server):
 def test_waiting_for_servers_ends_where_none_answers():
     with raw_server() as gone:
         url = gone.url
-    with pytest.raises(SetupError, match=f"{url}: no connection"):
+    with pytest.raises(SetupError, match=f"{url}: no connection.*name those that run"):
         client([url], ready_s=0.5).wait_until_ready(lambda server: None)
+
+
+def test_waiting_for_servers_is_told_once_long_before_it_is_given_up(monkeypatch, caplog):
+    monkeypatch.setattr(llm_ready, "_TELL_S", 0.0)
+    with raw_server() as gone:
+        url = gone.url
+    with pytest.raises(SetupError):
+        client([url], ready_s=1.0).wait_until_ready(lambda server: None)
+    (told,) = caplog.messages
+    assert told.startswith("waiting up to 1 s for an LLM server: ")
+    assert url in told
 
 
 BAD_URLS = ["127.0.0.1:11434", "ftp://h", "http://", "http://u:p@h", "http://h/?a=1", "http://h:x"]
