@@ -159,14 +159,7 @@ class LlmClient:
     async def _exchange(self, server: Server, body: bytes, timeout_s: float) -> bytes:
         assert self._session is not None
         url = server.url + llm_api.PATHS[self._model.api]
-        try:
-            return await exchange(
-                self._session, url, body, timeout_s, self._options.max_answer_bytes
-            )
-        except LlmError as error:
-            if self._key is not None:
-                error.text = error.text.replace(self._key, "***")
-            raise
+        return await exchange(self._session, url, body, timeout_s, self._options.max_answer_bytes)
 
     async def _probe_in_time(self, server: Server) -> LlmError | None:
         return await self._probe(server, _PROBE_PATIENCE * self._options.timeout_s)

@@ -65,8 +65,8 @@ async def exchange(
     try:
         async with session.post(url, data=body, timeout=patience, allow_redirects=False) as answer:
             if answer.ok and answer.status < 300:
-                return await _read(answer, max_bytes)
-            said = error_text(await _read(answer, _MAX_ERROR_BYTES))
+                return await _read(session, answer, max_bytes)
+            said = error_text(await _read(session, answer, _MAX_ERROR_BYTES))
             raise of_status(answer.status, said, _pause_s(answer.headers.get("Retry-After")))
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         raise LlmError("connect", f"no connection: {error}", Blame.SERVER) from error
@@ -81,15 +81,22 @@ async def exchange(
         raise LlmError(DISCONNECTED, said[:200], Blame.UNKNOWN) from error
 
 
-async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read(
+    session: aiohttp.ClientSession, answer: aiohttp.ClientResponse, max_bytes: int
+) -> bytes:
+    """What a server says, without the key that it was sent."""
+    key = session.headers.get("Authorization", "").removeprefix("Bearer ").encode() or None
     content = bytearray()
     async for chunk in answer.content.iter_any():
         content += chunk
         if len(content) > max_bytes:
             answer.close()
-            said = f"the answer has more than {max_bytes} bytes"
-            raise LlmError("too_long", said, Blame.ANSWER, bytes(content[:500]).decode("latin-1"))
-    return bytes(content)
+            break
+    found = bytes(content) if key is None else content.replace(key, b"***")
+    if len(content) > max_bytes:
+        said = f"the answer has more than {max_bytes} bytes"
+        raise LlmError("too_long", said, Blame.ANSWER, found[:500].decode("latin-1"))
+    return bytes(found)
 
 
 def _pause_s(header: str | None) -> float | None:

@@ -105,5 +105,11 @@ def _files(
             if split is not None and split[0] in wanted:
                 wanted[split[0]][split[1]] = member.data, member.size
         for key, places in wanted.items():
+            missing = {stage.image_format, "txt", "json"} - places.keys()
+            if missing:
+                raise BadInputError(
+                    f"{display(source.path)} has no {key}.{min(missing)}, which was written: "
+                    "python -m hpcpipe verify RUN --deep tells what else is gone"
+                )
             contents = source.read_ranges(list(places.values()))
             yield key, dict(zip(places, contents, strict=True))

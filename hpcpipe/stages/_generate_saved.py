@@ -20,6 +20,8 @@ from hpcpipe.stages._generate_samples import Sample
 logger = logging.getLogger(__name__)
 
 _FOLDER = "parts"
+_MAX_UNSAVED_BYTES = 256 << 20
+"""What is finished is saved once it takes so much memory, however soon that is."""
 _AGAIN = "python -m hpcpipe retry RUN_DIR does the shard again from its beginning"
 
 
@@ -41,6 +43,7 @@ class Saved:
         self._num_parts = 0
         self._saved_at = time.monotonic()
         self._unsaved: list[Made] = []
+        self._unsaved_bytes = 0
 
     def restore(self, samples: Sequence[Sample]) -> Iterator[Made]:
         """Take over what an earlier attempt has saved.
@@ -58,8 +61,15 @@ class Saved:
         self._take_over()
         decode = msgspec.msgpack.Decoder(list[Made]).decode
         num_restored = 0
-        for path in sorted(self._folder.glob("*.msgpack")):
-            part = decode(path.read_bytes())
+        paths = sorted(self._folder.glob("*.msgpack"))
+        for number, path in enumerate(paths):
+            try:
+                part = decode(path.read_bytes())
+            except msgspec.DecodeError as error:
+                logger.warning("%s is damaged (%s): what it had is drawn again", path, error)
+                for useless in paths[number:]:
+                    useless.unlink()
+                break
             expected = samples[num_restored : num_restored + len(part)]
             if [(one.key, one.seed) for one in part] != [(x.key, x.seed) for x in expected]:
                 raise BadInputError(
@@ -82,7 +92,9 @@ class Saved:
             OSError: it cannot be saved.
         """
         self._unsaved.append(made)
-        if is_batch_end and time.monotonic() - self._saved_at >= self._every_s:
+        self._unsaved_bytes += sum(map(len, made.files.values()))
+        is_time = time.monotonic() - self._saved_at >= self._every_s
+        if is_batch_end and (is_time or self._unsaved_bytes > _MAX_UNSAVED_BYTES):
             self.save()
 
     def save(self) -> None:
@@ -97,6 +109,7 @@ class Saved:
             hidden.rename(self._folder / f"{self._num_parts:06d}.msgpack")
             self._num_parts += 1
             self._unsaved = []
+            self._unsaved_bytes = 0
         self._saved_at = time.monotonic()
 
     @property

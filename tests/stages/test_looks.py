@@ -115,6 +115,13 @@ def test_new_images_are_shown_beside_the_originals(tmp_path, tar, edits_format):
     assert one.pictures[0].missing == "where it lies is not known"
 
 
+def test_edits_that_lack_what_was_written_are_told(tmp_path, tar):
+    run = generated(tmp_path, drive(tmp_path / "in", tmp_path / "faces").run(), "tar")
+    write_tar(Path(run.out, "0.tar"), [("k1.txt", b"p"), ("k2.txt", b"p"), ("k2.json", b"{}")])
+    with pytest.raises(BadInputError, match=r"0\.tar has no k\d\.jpg, which was written"):
+        looks(run, run.shards[0], 99)
+
+
 def generated(folder, faces, edits_format):
     """A finished run of generate_images, its files written by hand."""
     (folder / "prompts").mkdir()
