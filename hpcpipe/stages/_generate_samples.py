@@ -81,10 +81,15 @@ def read_samples(stage: "GenerateImages", shard: Shard) -> list[Sample]:
     elif stage.selected is not None:
         selected = {}
     samples = []
+    names: set[str] = set()
     for key, text in prompts.items():
         prompt = text.encode("utf-8", "replace").decode()  # no tokenizer takes half a character
         original = (selected or {}).pop(key, None)
         left_out = _why_left_out(key, prompt, original, is_listed=selected is not None)
+        name = key.removeprefix("./")
+        if not left_out and name in names:  # its edit could not be told from the other's
+            left_out = "repeated_key"
+        names.add(name)
         original = original or Original({}, None, None)
         seed = sample_seed(key, stage.seed)
         samples.append(Sample(key, prompt, seed, original, notes.get(key, {}), left_out))

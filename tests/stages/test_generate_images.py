@@ -180,6 +180,13 @@ def test_what_is_not_made_is_counted_and_listed(drive):
     assert dict(read_tar(f"{one.out}/0.tar"))["k4.txt"].decode() == "a ? man 🙂"
 
 
+@pytest.mark.parametrize("edits_format", ["tar", "files"])
+def test_keys_that_are_one_name_to_reshard_are_drawn_once(drive, edits_format):
+    one = drive(prompts={"k0": "a nurse", "./k0": "a man"}, edits_format=edits_format).run()
+    assert one.stats() == {"samples": 2, "images": 1, "left_out_prompt.repeated_key": 1}
+    assert [(n["key"], n["reason"]) for n in notes(one)] == [("k0", None), ("./k0", "repeated_key")]
+
+
 def test_pictures_that_are_none_are_failed_samples(drive, monkeypatch):
     one = drive()
     (shard,) = one.plan()
