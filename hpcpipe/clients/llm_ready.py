@@ -53,7 +53,8 @@ async def wait_until_ready(
                 return
             if error.kind in WRONG_SETTINGS:
                 raise SetupError(f"the LLM server {server.url} (stage.servers) says: {error}")
-            server.leave_alone(error.text, 0.0)
+            if error.kind != "timeout" or not server.trouble:  # what it said tells more
+                server.leave_alone(error.text, 0.0)
             look(server)
             await asyncio.sleep(_LOOK_S)
 

@@ -398,6 +398,13 @@ def test_waiting_for_servers_is_told_once_long_before_it_is_given_up(monkeypatch
     assert url in told
 
 
+def test_what_a_server_last_said_is_told_rather_than_that_time_ran_out(server):
+    once = iter([reply(body=b"<html>Log in</html>")])
+    server.answers[CHAT] = lambda *asked: next(once, server.hang)(*asked)
+    with pytest.raises(SetupError, match="not JSON"):
+        client([server.url], ready_s=1.5).wait_until_ready(lambda server: None)
+
+
 BAD_URLS = ["127.0.0.1:11434", "ftp://h", "http://", "http://u:p@h", "http://h/?a=1", "http://h:x"]
 
 
