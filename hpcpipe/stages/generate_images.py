@@ -94,6 +94,11 @@ class GenerateImages(Stage):
         for name in ("steps", "batch_size", "save_every_s", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"stage.{name}={getattr(self, name)}: must be 1 or more")
+        if self.output is not None and self.output == self.selected:
+            raise ConfigError(
+                f"stage.output={self.output} is stage.selected too: the originals' json that is "
+                "read there would be written over; name another folder for the edits"
+            )
 
     @property
     def drawing(self) -> Drawing:

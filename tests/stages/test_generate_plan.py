@@ -208,6 +208,12 @@ def test_options_that_cannot_be_are_refused_at_launch(tmp_path, options, message
         stage(tmp_path, **options)
 
 
+def test_edits_are_not_written_over_the_originals_that_are_read(tmp_path):
+    edits = tmp_path / "edits"
+    with pytest.raises(ConfigError, match="written over; name another folder"):
+        stage(tmp_path, selected=f"{edits}/", output=str(edits), edits_format="files")
+
+
 def test_the_model_is_named_for_the_launch_to_look_for(tmp_path):
     one = stage(tmp_path, model="org/tiny", revision="v1")
     assert list(one.models()) == [Model("org/tiny", "v1", "diffusers")]
