@@ -19,7 +19,7 @@ def refusal(error: Exception) -> str:
     Raises:
         Nothing.
     """
-    begin = "the array was not submitted, nothing is queued:"
+    begin = "the array was not submitted, nothing of it is queued:"
     unknown = _UNKNOWN.search(str(error))
     if unknown:
         valid = re.findall(r"- (\w+) \(default", str(error))

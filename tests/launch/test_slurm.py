@@ -85,7 +85,7 @@ def test_fewer_workers_are_submitted_where_the_account_allows_no_more(tmp_path, 
 def test_a_limit_that_lets_nothing_through_is_an_error(tmp_path, cluster, capfd):
     cluster(limit=0)
     write_inputs(tmp_path, a="1", b="2")
-    said = r"nothing is queued:\n  sbatch: error: AssocMaxSubmitJobLimit\nsee site"
+    said = r"nothing of it is queued:\n  sbatch: error: AssocMaxSubmitJobLimit\nsee site"
     with pytest.raises(LaunchError, match=said):
         start(toy_config(tmp_path), "submit")
     assert "AssocMaxSubmitJobLimit" not in capfd.readouterr().err  # said once, by the error
@@ -94,7 +94,7 @@ def test_a_limit_that_lets_nothing_through_is_an_error(tmp_path, cluster, capfd)
 def test_a_mistyped_submitit_option_is_told_with_the_valid_ones(tmp_path, cluster):
     write_inputs(tmp_path, a="1")
     told = (
-        r"nothing is queued:\nlauncher\.slurm\.partitoin: no such option "
+        r"nothing of it is queued:\nlauncher\.slurm\.partitoin: no such option "
         r"\(did you mean partition\?\); there are: account, [a-z_, ]*$"
     )
     with pytest.raises(LaunchError, match=told):
