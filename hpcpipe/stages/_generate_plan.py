@@ -32,8 +32,10 @@ def plan(stage: "GenerateImages", ctx: PlanContext) -> Iterator[Shard]:
         Shards named by their files; the first input has the prompts, others stand in its meta.
 
     Raises:
-        PlanError: no prompts, or no selected samples for any of them.
+        PlanError: no prompts, or no selected samples for any of them; or these would be written
+            over.
     """
+    _check_places(stage)
     prompts = ctx.list_inputs(stage.input, (PROMPTS_SUFFIX,))
     ids = ids_from_paths(prompts, stage.input, (PROMPTS_SUFFIX,))
     metas = _beside(prompts, ctx)
@@ -46,6 +48,16 @@ def plan(stage: "GenerateImages", ctx: PlanContext) -> Iterator[Shard]:
                 meta[name] = len(inputs)
                 inputs.append(found)
         yield Shard(shard_id, tuple(inputs), num_bytes=item.size_bytes, meta=meta)
+
+
+def _check_places(stage: "GenerateImages") -> None:
+    """Keep edits apart from the originals, whose json has the same name. Raises PlanError."""
+    places = [one for one in (stage.selected, stage.output) if one and not is_remote(one)]
+    if len(places) == 2 and os.path.realpath(places[0]) == os.path.realpath(places[1]):
+        raise PlanError(
+            f"stage.output is the folder of stage.selected ({places[0]}): new samples would "
+            "replace the originals' json; give another folder"
+        )
 
 
 def _beside(prompts: list[Input], ctx: PlanContext) -> dict[str, Input]:

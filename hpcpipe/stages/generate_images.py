@@ -3,6 +3,7 @@
 This file holds the options and their checks; the work is in the ``_generate_*`` files.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -94,11 +95,11 @@ class GenerateImages(Stage):
         for name in ("steps", "batch_size", "save_every_s", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"stage.{name}={getattr(self, name)}: must be 1 or more")
-        if self.output is not None and self.output == self.selected:
-            raise ConfigError(
-                f"stage.output={self.output} is stage.selected too: the originals' json that is "
-                "read there would be written over; name another folder for the edits"
-            )
+        most = self.max_sequence_length
+        if most is not None and most < 1:
+            raise ConfigError(f"stage.max_sequence_length={most}: must be 1 or more")
+        if not math.isfinite(self.guidance):
+            raise ConfigError(f"stage.guidance={self.guidance}: must be a number")
 
     @property
     def drawing(self) -> Drawing:

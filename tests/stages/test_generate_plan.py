@@ -147,6 +147,17 @@ def test_the_samples_of_the_original_scripts_are_folders_of_json(tmp_path):
     assert samples[0].original == ({"caption": "ein Arzt", "uid": "k0"}, "ein Arzt", None)
 
 
+@pytest.mark.parametrize("edits_format", ["tar", "files"])
+def test_the_samples_of_the_original_scripts_are_not_written_over(tmp_path, edits_format):
+    write_prompts(tmp_path)
+    (tmp_path / "edits/0").mkdir(parents=True)
+    (tmp_path / "edits/0/k0.json").write_text('{"caption": "ein Arzt"}')
+    (tmp_path / "other").symlink_to(tmp_path / "edits")
+    places = {"selected": str(tmp_path / "edits"), "output": str(tmp_path / "other/")}
+    with pytest.raises(PlanError, match=r"stage.output is the folder of stage.selected"):
+        plan(stage(tmp_path, edits_format=edits_format, **places), tmp_path)
+
+
 def test_prompts_alone_are_enough(tmp_path):
     write_prompts(tmp_path)
     one = stage(tmp_path)
@@ -196,6 +207,9 @@ def test_a_damaged_file_is_the_shards_fault(tmp_path, name, content, message):
         ({"dtype": "fp16"}, "stage.dtype"),
         ({"width_px": 100}, "stage.width_px=100: must be a multiple of 8"),
         ({"height_px": 0}, "stage.height_px=0"),
+        ({"guidance": float("nan")}, "stage.guidance=nan: must be a number"),
+        ({"guidance": float("inf")}, "stage.guidance=inf: must be a number"),
+        ({"max_sequence_length": 0}, "stage.max_sequence_length=0: must be 1 or more"),
         ({"steps": 0}, "stage.steps=0: must be 1 or more"),
         ({"batch_size": 0}, "stage.batch_size=0"),
         ({"image_quality": 101}, "stage.image_quality is 101, and goes from 0 to 100 for jpg"),
@@ -206,12 +220,6 @@ def test_a_damaged_file_is_the_shards_fault(tmp_path, name, content, message):
 def test_options_that_cannot_be_are_refused_at_launch(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         stage(tmp_path, **options)
-
-
-def test_edits_are_not_written_over_the_originals_that_are_read(tmp_path):
-    edits = tmp_path / "edits"
-    with pytest.raises(ConfigError, match="written over; name another folder"):
-        stage(tmp_path, selected=f"{edits}/", output=str(edits), edits_format="files")
 
 
 def test_the_model_is_named_for_the_launch_to_look_for(tmp_path):
