@@ -36,6 +36,9 @@ _ENCODED = {
 }
 """What ``encode_prompt`` of a class gives, in its order, by the names that its call takes."""
 
+MAX_PROMPT_CHARS = 20_000
+"""No text encoder reads so much, and tokenizers take seconds for a hundred kilobytes."""
+
 
 class Diffusion:
     """A loaded pipeline.
@@ -88,7 +91,10 @@ class Diffusion:
         """
         import torch
 
-        is_cut = self._length.are_too_long(prompts)
+        cut = [prompt[:MAX_PROMPT_CHARS] for prompt in prompts]
+        is_cut = self._length.are_too_long(cut)
+        is_cut = [a or len(b) > MAX_PROMPT_CHARS for a, b in zip(is_cut, prompts, strict=True)]
+        prompts = cut
         if not self._encoded_names:
             return Encoded(prompts, is_cut, {}, None)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -177,6 +178,8 @@ class _Shard:
         self._ctx.count("samples")
         if row.status == MADE:
             self._num_made += 1
+            if _words(row.prompt or "") == _words(row.caption or ""):
+                self._ctx.count("prompts_unchanged")
         else:
             self._ctx.count(f"{row.status}.{row.reason}")
         self._ctx.progress(self._num_made)
@@ -186,3 +189,8 @@ class _Shard:
             self._tools.started.restart_dead()
         self._tools.watch.remark(self._ctx)
         return self._ctx.should_stop
+
+
+def _words(text: str) -> list[str]:
+    """What is said, however it is punctuated."""
+    return re.findall(r"\w+", text.casefold())

@@ -15,7 +15,7 @@ import torch
 from hpcpipe.errors import SetupError
 from hpcpipe.models import diffusion as module
 from hpcpipe.models.batch_size import BatchSize
-from hpcpipe.models.diffusion import Diffusion
+from hpcpipe.models.diffusion import MAX_PROMPT_CHARS, Diffusion
 from hpcpipe.models.diffusion_load import TRIAL, compile_blocks, load, try_out
 from hpcpipe.models.hub import FoundModel
 from hpcpipe.models.prompts import Drawing, Encoded
@@ -123,6 +123,9 @@ def test_prompts_are_too_long_where_every_encoder_cuts_them(models, flux):
     assert list(encoded.is_cut) == [False, False, True]
     sd = open_model(models["sd"])
     assert list(sd.encode(["a", "x" * 80]).is_cut) == [False, True]
+    endless = sd.encode(["a", " " * 1_000_000])
+    assert list(endless.is_cut) == [False, True]
+    assert [len(prompt) for prompt in endless.prompts] == [1, MAX_PROMPT_CHARS]
 
 
 def test_a_picture_that_the_safety_checker_refuses_is_known(tmp_path):

@@ -158,6 +158,15 @@ def test_an_answer_is_one_line_without_its_quotes(tmp_path, server, text):
         assert run.stats() == {"samples": 1, f"failed_to_rewrite.{row['reason']}": 1}
 
 
+@pytest.mark.parametrize(
+    ("said", "number"), [("A photo of a NURSE.", 1), ("a photo of a Black nurse", 0)]
+)
+def test_prompts_that_say_what_the_caption_said_are_counted(tmp_path, server, said, number):
+    server.answers[CHAT] = says(said)
+    run = rewritten(tmp_path, {"a": "a photo of a nurse"}, [server.url])
+    assert run.stats() == {"samples": 1} | ({"prompts_unchanged": number} if number else {})
+
+
 def test_any_answer_that_is_not_empty_is_taken_as_text(tmp_path, server):
     server.answers[CHAT] = says(' "one"\ntwo ')
     run = rewritten(tmp_path, {"a": "a photo of a nurse"}, [server.url], answer="text")
