@@ -72,9 +72,7 @@ async def wait_until_ready(
                 task.result()
             if not ready and time.monotonic() >= tell_at:
                 tell_at = math.inf
-                reasons = (f"{one.url}: {one.trouble or 'no answer yet'}" for one in servers)
-                waits = f"waiting up to {patience_s:.0f} s for an LLM server"
-                _log.warning("%s: %s", waits, "; ".join(reasons))
+                _tell(servers, patience_s)
     finally:
         for task in running:
             task.cancel()
@@ -82,3 +80,10 @@ async def wait_until_ready(
     for server in servers:
         if server not in ready and not server.trouble:
             server.leave_alone("it has not answered yet", 0.0)
+
+
+def _tell(servers: Sequence[Server], patience_s: float) -> None:
+    """Say that none has answered yet, and why."""
+    reasons = (f"{one.url}: {one.trouble or 'no answer yet'}" for one in servers)
+    waits = f"waiting up to {patience_s:.0f} s for an LLM server"
+    _log.warning("%s: %s", waits, "; ".join(reasons))

@@ -6,6 +6,7 @@ is decoded is always so much larger than what is wanted that photos on average l
 lose by being written as JPEG of quality 95, or less: ``benchmarks/image_resize.py`` measures it.
 """
 
+from hpcpipe.errors import missing_extra
 from hpcpipe.formats.image_errors import ImageError, ImageFailure
 from hpcpipe.formats.image_header import ImageHeader
 from hpcpipe.formats.image_pillow import DecodedImage, decode_image
@@ -14,6 +15,30 @@ from hpcpipe.formats.image_sizes import Size
 LARGER_BY_FRACTION = {8: 3, 4: 2, 2: 1.75}
 """How much larger than wanted a part of the size is at least. There, photos come to a mean SSIM of
 0.991 to those decoded whole (the worst to 0.97); written as JPEG of 95, to 0.991 to 0.994."""
+
+
+def open_libraries(extra: str, purpose: str) -> None:
+    """Make sure that the libraries for images are there, and keep them to the caller's threads.
+
+    Args:
+        extra: the extra of hpcpipe that brings them.
+        purpose: what they are wanted for, for messages.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        SetupError: one is missing.
+    """
+    try:
+        import cv2
+        import PIL  # noqa: F401
+        import simplejpeg  # noqa: F401
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        raise missing_extra(package, extra, purpose) from error
+    # workers and their threads are as many as there are cores for: no threads of its own
+    cv2.setNumThreads(0)
 
 
 def decode(content: bytes, header: ImageHeader, least: Size | None) -> DecodedImage:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from hpcpipe.errors import ConfigError, missing_extra
+from hpcpipe.errors import ConfigError
 from hpcpipe.formats.image_blur import Box, blur, check_boxes
-from hpcpipe.formats.image_decode import decode
+from hpcpipe.formats.image_decode import decode, open_libraries
 from hpcpipe.formats.image_encode import encode
 from hpcpipe.formats.image_exif import read_exif
 from hpcpipe.formats.image_header import ImageHeader, read_header
@@ -54,15 +54,7 @@ class ImageResizer:
         Raises:
             SetupError: a library is missing.
         """
-        try:
-            import cv2
-            import PIL  # noqa: F401
-            import simplejpeg  # noqa: F401
-        except ImportError as error:
-            package = (error.name or "").partition(".")[0]
-            raise missing_extra(package, "download", "resizing images") from error
-        # workers and their threads are as many as there are cores for: no threads of its own
-        cv2.setNumThreads(0)
+        open_libraries("download", "resizing images")
         self._options = options
 
     def __call__(

@@ -6,8 +6,7 @@ orientation says, which is how browsers and image viewers show it.
 
 from typing import Any
 
-from hpcpipe.errors import missing_extra
-from hpcpipe.formats.image_decode import decode
+from hpcpipe.formats.image_decode import decode, open_libraries
 from hpcpipe.formats.image_errors import ImageError, ImageFailure
 from hpcpipe.formats.image_header import read_header
 from hpcpipe.formats.image_pillow import decoder_errors
@@ -30,15 +29,7 @@ class ImageLoader:
         Raises:
             SetupError: a library is missing.
         """
-        try:
-            import cv2
-            import PIL  # noqa: F401
-            import simplejpeg  # noqa: F401
-        except ImportError as error:
-            package = (error.name or "").partition(".")[0]
-            raise missing_extra(package, "faces", "looking at images") from error
-        # there are as many threads as cores: no further ones of its own
-        cv2.setNumThreads(0)
+        open_libraries("faces", "looking at images")
         self._long_side_px = long_side_px
 
     def __call__(self, content: bytes) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from hpcpipe.errors import ConfigError
-from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.samples import Duplicates
 from hpcpipe.formats.source import TAR_SUFFIXES
 from hpcpipe.models.faces import DetectorName
@@ -24,6 +23,7 @@ from hpcpipe.stage import (
     TuningInt,
     WorkerContext,
 )
+from hpcpipe.stages._file_shards import file_shards
 from hpcpipe.stages._filter_faces_look import look
 from hpcpipe.stages._filter_faces_shard import FilesOfShard, filter_shard
 from hpcpipe.stages._filter_faces_tools import Tools
@@ -96,10 +96,7 @@ class FilterFaces(Stage):
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each tar. Raises PlanError."""
         inputs = ctx.list_inputs(self.input, TAR_SUFFIXES)
-        for shard_id, item in zip(
-            ids_from_paths(inputs, self.input, TAR_SUFFIXES), inputs, strict=True
-        ):
-            yield Shard(shard_id, (item,), num_bytes=item.size_bytes)
+        return file_shards(inputs, self.input, TAR_SUFFIXES)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """Captions, selected samples, and those left out. Raises nothing."""

@@ -14,7 +14,6 @@ import numpy as np
 
 from hpcpipe.errors import BadInputError, ConfigError
 from hpcpipe.formats.ids import ID_DTYPE, Array, sort_ids
-from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.npy import npy_header
 from hpcpipe.formats.sample_index import (
     FORMAT_VERSION,
@@ -29,6 +28,7 @@ from hpcpipe.formats.samples import Sample, group, read_json
 from hpcpipe.formats.source import TAR_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import FinalizeContext, PlanContext, Shard, ShardContext, Stage
+from hpcpipe.stages._file_shards import file_shards
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,7 @@ class Index(Stage):
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each tar. Raises PlanError."""
         inputs = ctx.list_inputs(self.input, TAR_SUFFIXES)
-        for shard_id, item in zip(
-            ids_from_paths(inputs, self.input, TAR_SUFFIXES), inputs, strict=True
-        ):
-            yield Shard(shard_id, (item,), num_bytes=item.size_bytes)
+        return file_shards(inputs, self.input, TAR_SUFFIXES)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """The tar's own table. Raises nothing."""

@@ -13,7 +13,6 @@ from hpcpipe.clients import llm_api
 from hpcpipe.clients.llm_options import ChatModel, LlmApi, ServerOptions
 from hpcpipe.clients.llm_start import words
 from hpcpipe.errors import ConfigError
-from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.stage import (
     TUNING,
     Look,
@@ -24,6 +23,7 @@ from hpcpipe.stage import (
     Stage,
     WorkerContext,
 )
+from hpcpipe.stages._file_shards import file_shards
 from hpcpipe.stages._rewrite_look import look
 from hpcpipe.stages._rewrite_read import SUFFIXES, only_tars
 from hpcpipe.stages._rewrite_shard import Tools, rewrite
@@ -97,10 +97,7 @@ class RewriteCaptions(Stage):
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each file of captions or tar. Raises PlanError."""
         inputs = only_tars(ctx.list_inputs(self.input, SUFFIXES))
-        for shard_id, item in zip(
-            ids_from_paths(inputs, self.input, SUFFIXES), inputs, strict=True
-        ):
-            yield Shard(shard_id, (item,), num_bytes=item.size_bytes)
+        return file_shards(inputs, self.input, SUFFIXES)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """The prompts, and what became of each caption. Raises nothing."""

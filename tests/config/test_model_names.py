@@ -9,16 +9,16 @@ from hpcpipe.stage import ModelName
     [
         ("org/name", "org/name"),
         ("gpt2", "gpt2"),
-        ("./name", "/work/name"),
+        ("./name", "/here/name"),
         ("../name/", "/name"),
         ("~/models/name", "/home/someone/models/name"),
         ("/data/name", "/data/name"),
-        (".", "/work"),
+        (".", "/here"),
         (".hidden/name", ".hidden/name"),
     ],
 )
 def test_only_what_begins_like_a_path_is_one(monkeypatch, text, expected):
     monkeypatch.setenv("HOME", "/home/someone")
-    monkeypatch.setattr("os.getcwd", lambda: "/work")
+    monkeypatch.setattr("os.getcwd", lambda: "/here")
     assert resolve.absolute(text, ModelName) == expected
     assert resolve.absolute({"a": text}, dict[str, ModelName] | None) == {"a": expected}
