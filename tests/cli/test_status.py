@@ -18,7 +18,7 @@ from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.session import Session
 from hpcpipe.runtime.summary import Observer
-from tests.cli.runs import begun_run, good_run, mixed_run, verb
+from tests.cli.runs import begun_run, good_run, mixed_run, shard_at_hand, verb, working
 from tests.toys.runs import run_here, toy_config, write_inputs
 
 
@@ -222,26 +222,24 @@ def test_another_verb_without_a_run_lists_them_too(tmp_path, capsys):
         assert str(run_dir) in shown
 
 
-def test_watch_follows_a_run_to_its_end(tmp_path, monkeypatch):
-    write_inputs(tmp_path, a="fine", b="slow 1.5", c="fine")
-    config = toy_config(tmp_path)
-    code = (
-        "from tests.toys.runs import *; from pathlib import Path;"
-        f"run_here(toy_config(Path({str(tmp_path)!r})))"
-    )
-    worker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 30
-    while not list((tmp_path / "runs").glob("toy/*/workers/*.beat")):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    command = [sys.executable, "-m", "hpcpipe", "status", config.run_dir, "--watch", "0.2"]
-    watched = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert worker.wait(30) == 0
-    assert (watched.returncode, watched.stderr) == (0, "")
-    states = [line.split()[1] for line in watched.stdout.splitlines() if line[:5] == "state"]
+def test_watch_follows_a_run_to_its_end(tmp_path):
+    gate = tmp_path / "gate"
+    run_dir = begun_run(tmp_path, a="fine", b=f"gate {gate}", c="fine")
+    with working(run_dir) as worker:
+        assert shard_at_hand(run_dir) == "b"
+        command = [sys.executable, "-m", "hpcpipe", "status", run_dir, "--watch", "0.2"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as watching:
+            shown = next(line for line in watching.stdout if line.startswith("state"))
+            gate.touch()
+            rest, errors = watching.communicate(timeout=60)
+        assert worker.wait(30) == 0
+    assert (watching.returncode, errors) == (0, "")
+    states = [line.split()[1] for line in (shown + rest).splitlines() if line[:5] == "state"]
     assert states[0] == "running"
     assert states[-1] == "complete"
-    assert "\x1b" not in watched.stdout
+    assert "\x1b" not in shown + rest
 
 
 def test_watch_wants_a_time(tmp_path, capsys):

@@ -61,12 +61,16 @@ def test_half_the_workers_killed_in_the_middle(user, data):
     assert "200 in the plan" in first
     assert "8 workers" in first
     wait_until(lambda: len(events_of(path, "done")) >= 30 and len(alive(path)) == 8)
+    workers = alive(path)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
     during = json.loads(user.ok("status", str(path), "--json"))
     assert during["state"] == "running"
     assert 30 <= during["done"] < 200
-    victims = alive(path)[:4]
-    for pid in victims:
+    for pid in workers[:4]:
         os.kill(pid, signal.SIGKILL)
+    for pid in workers[4:]:
+        os.kill(pid, signal.SIGCONT)
     second = user.ok(*command, "wait=true")
     assert "resumed" in second
     assert "complete" in second

@@ -1,5 +1,6 @@
 """Configs and runs of toy stages for the tests."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,5 +61,10 @@ def events_of(run_dir: Path, *kinds: str) -> list[Event]:
 
 
 def parts_left(folder: Path) -> list[Path]:
-    """Temporary files below a folder."""
-    return [path for path in folder.rglob("*") if path.name.endswith(".part")]
+    """Temporary files below a folder, from which others may still remove something."""
+    return [
+        Path(where, name)
+        for where, folders, names in os.walk(folder)
+        for name in (*folders, *names)
+        if name.endswith(".part")
+    ]
