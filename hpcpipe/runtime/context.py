@@ -1,4 +1,4 @@
-"""What a stage is handed while it works: the contexts of ``stage.py``, made real."""
+"""What a stage is handed while it works: the contexts of ``hpcpipe.stage``, made real."""
 
 import hashlib
 import shutil

@@ -1,6 +1,6 @@
 """Samples that were not made, by what kept them: what counters of two kinds of names mean.
 
-The rule is in `ShardContext.count` of ``stage.py``. Knows nothing of any stage.
+The rule is in `ShardContext.count`. Knows nothing of any stage.
 """
 
 from collections import Counter
