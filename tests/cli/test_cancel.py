@@ -55,10 +55,12 @@ def test_a_worker_on_this_machine_is_stopped(tmp_path, capsys):
 
 
 def test_draining_lets_the_shard_at_hand_be_finished(tmp_path, capsys):
-    run_dir = begun_run(tmp_path, a="one", b="slow 1.5", c="slow 1.5")
+    gate = tmp_path / "gate"
+    run_dir = begun_run(tmp_path, a="one", b=f"gate {gate}", c=f"gate {gate}")
     with working(run_dir) as worker:
         shard = shard_at_hand(run_dir)
         assert verb("cancel", run_dir, "--drain") == 0
+        gate.touch()
         assert "stopping   1 worker after the shards at hand" in capsys.readouterr().out
         worker.communicate(timeout=20)
     assert worker.returncode == 4

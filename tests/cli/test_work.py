@@ -45,7 +45,7 @@ def test_a_stop_file_is_named(tmp_path, capsys):
 
 
 def test_tasks_of_an_array_share_a_launch(tmp_path):
-    run_dir = begun_run(tmp_path, a="one", b="slow 1", c="slow 1", d="x")
+    run_dir = begun_run(tmp_path, a="one", b="meet 2", c="meet 2", d="x")
     job = {"ENVIRONMENT": "BATCH", "SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_COUNT": "2"}
     job |= {"SLURM_ARRAY_TASK_MIN": "5", "SLURM_JOB_ID": "41"}
     with working(run_dir, **job, SLURM_ARRAY_TASK_ID="5") as first:

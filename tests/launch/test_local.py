@@ -144,10 +144,10 @@ def test_workers_that_cannot_set_up_say_so_once_each_and_take_nothing(tmp_path, 
 
 def test_every_worker_has_gpus_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7a,5")
-    write_inputs(tmp_path, a="slow 3", b="slow 3")
+    write_inputs(tmp_path, a="meet 2", b="meet 2")
     started = start(local(tmp_path, "placed", resources__gpus=1), "submit")
     said = [(started.run_dir / "out" / f"{name}.out").read_text() for name in "ab"]
-    assert sorted(said) == ["cuda 4 SLOW 3", "cuda MIG-7a SLOW 3"]
+    assert sorted(said) == ["cuda 4 MEET 2", "cuda MIG-7a MEET 2"]
 
 
 def test_more_workers_than_gpus_are_refused_before_anything_is_made(tmp_path, monkeypatch):

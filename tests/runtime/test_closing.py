@@ -305,7 +305,8 @@ sys.exit(run_here(toy_config(Path(sys.argv[1]), "loose", run__lease_s=0.5)).exit
 
 @pytest.mark.parametrize("is_reopened", [False, True])
 def test_a_stopped_worker_that_wakes_in_a_closed_run_changes_nothing(tmp_path, is_reopened):
-    write_inputs(tmp_path, a="slow 0.8", b="one", c="two")
+    gate = tmp_path / "gate"
+    write_inputs(tmp_path, a=f"gate {gate}", b="one", c="two")
     config = toy_config(tmp_path, "loose", run__lease_s=0.5)
     run_dir, output = Path(config.run_dir), Path(config.output)
     with subprocess.Popen(
@@ -319,6 +320,7 @@ def test_a_stopped_worker_that_wakes_in_a_closed_run_changes_nothing(tmp_path, i
             assert child.poll() is None
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGSTOP)
+        gate.touch()
         assert run_here(config).exit_code == 0
         assert claims_left(run_dir) == {"claims.closed": 0}
         if is_reopened:

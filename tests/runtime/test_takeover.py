@@ -21,7 +21,8 @@ sys.exit(run_here(toy_config(Path(sys.argv[1]), "final", run__lease_s=0.5)).exit
 
 
 def test_what_it_was_doing_is_done_by_another_and_published_once(tmp_path):
-    write_inputs(tmp_path, a="slow 0.8", b="one", c="two")
+    gate = tmp_path / "gate"
+    write_inputs(tmp_path, a=f"gate {gate}", b="one", c="two")
     config = toy_config(tmp_path, "final", run__lease_s=0.5)
     run_dir, output = Path(config.run_dir), Path(config.output)
     with subprocess.Popen(
@@ -35,9 +36,10 @@ def test_what_it_was_doing_is_done_by_another_and_published_once(tmp_path):
             assert child.poll() is None
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGSTOP)
+        gate.touch()
         assert run_here(config).exit_code == 0
         before = (output / "a.out").stat()
-        assert (output / "a.out").read_text() == "hello SLOW 0.8"
+        assert (output / "a.out").read_text() == f"hello {f'gate {gate}'.upper()}"
         os.kill(child.pid, signal.SIGCONT)
         assert child.wait(30) == 0, child.stdout.read()
     after = (output / "a.out").stat()
