@@ -8,8 +8,8 @@ from hpcpipe.launch.pending import own_arguments
 from hpcpipe.launch.place import check_place
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.models.hub import find
+from hpcpipe.runtime.exit_code import exit_code
 from hpcpipe.runtime.results import open_state
-from hpcpipe.runtime.summary import exit_code
 
 
 def check_models(config: Config, chosen: str) -> None:

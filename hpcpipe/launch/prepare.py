@@ -14,8 +14,9 @@ from hpcpipe.errors import ConfigError, RunMismatchError
 from hpcpipe.formats.remote import is_remote
 from hpcpipe.launch.place import check_place
 from hpcpipe.manifest.marker import Marker, read_marker, write_marker
+from hpcpipe.manifest.new_rundir import NewRunDir
 from hpcpipe.manifest.plan import MAX_BLOCKS, write_plan
-from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo, is_run_dir
+from hpcpipe.manifest.rundir import FORMAT_VERSION, RunDir, RunInfo, is_run_dir
 from hpcpipe.runtime.changes import extend_plan, retry_failures
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.planning import PlanContext, check_output_names, planned

@@ -25,9 +25,9 @@ from hpcpipe.launch.queue_watch import QueueWatch
 from hpcpipe.launch.refusal import refusal
 from hpcpipe.launch.task import WorkerTask
 from hpcpipe.manifest.rundir import Launch, RunDir
+from hpcpipe.runtime.exit_code import exit_code
 from hpcpipe.runtime.find import read_resources
 from hpcpipe.runtime.progress import Progress
-from hpcpipe.runtime.summary import exit_code
 
 POLL_S = 1.0
 TOO_MANY = re.compile(r"SubmitJob\w*Limit|MaxSubmitJob|Invalid job array specification")

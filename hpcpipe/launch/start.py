@@ -30,12 +30,13 @@ from hpcpipe.runtime.accounting import speed_in_words, used_in_words
 from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.code import changes, code_of
 from hpcpipe.runtime.contact_sheet import FILE as SHEET
+from hpcpipe.runtime.exit_code import exit_code
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.listed import listed_lines
 from hpcpipe.runtime.remarks import read_remarks
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.sources import NO_SOURCES
-from hpcpipe.runtime.summary import Observer, exit_code
+from hpcpipe.runtime.summary import Observer
 from hpcpipe.runtime.unmade import is_unmade
 from hpcpipe.runtime.unmade_text import MAX_WIDTH, made_lines
 

@@ -4,7 +4,7 @@ Nothing here knows how a shard is processed or how workers are started. Only cre
 appending by one writer and renaming are used: no locks, no database, no shared append.
 
 What a run directory holds:
-    rundir          making and opening it, launches
+    rundir, new_rundir      opening it, launches; making it
     plan, plan_file         the shards
     journal         what became of attempts, one line each
     claims, claims_folder   who has which block; closed after the end

@@ -25,6 +25,7 @@ A run as a whole:
     find, results, history          finding a run, what it made, what happened to a shard
     remarks, listed                 what was said of the plan; what is listed in files
     summary, tally, done_table, accounting, failures, nodes, workers, progress  what status shows
+    exit_code                       what commands about it exit with
     live, unmade, unmade_text   the shards at hand in it; samples that failed, by class
     contact_sheet                   random samples of it, as people look at them
     wandb_feed, logbook, metrics    what is logged to Weights & Biases

@@ -11,7 +11,7 @@ from hpcpipe.manifest.files import nonce
 from hpcpipe.manifest.journal import FINALIZE, Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
-from hpcpipe.runtime.summary import state_code
+from hpcpipe.runtime.exit_code import state_code
 from hpcpipe.runtime.workers import is_running, worker_names
 
 logger = logging.getLogger(__name__)

@@ -1,12 +1,11 @@
 """How far a run is: counts, rate, failures by class, workers; what `status` shows."""
 
 import os
-from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
-from hpcpipe.config import Config, RunOptions
+from hpcpipe.config import RunOptions
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.manifest.rundir import Launch, RunDir
@@ -19,6 +18,7 @@ from hpcpipe.manifest.snapshot import (
 from hpcpipe.manifest.state import RunState, ShardStatus
 from hpcpipe.runtime.accounting import Accounting, Rates, account, covered_s
 from hpcpipe.runtime.done_table import Counted, Totals
+from hpcpipe.runtime.exit_code import code_of
 from hpcpipe.runtime.failures import FailureClass, failures_by_class
 from hpcpipe.runtime.find import read_launcher
 from hpcpipe.runtime.listed import Listed, find_listed
@@ -147,7 +147,7 @@ class Observer:
         """Read what is new.
 
         Returns:
-            The code a command about the whole run exits with now (see `exit_code`), and number
+            The code a command about the whole run exits with now (see `state_code`), and number
             of shards by state.
 
         Raises:
@@ -157,8 +157,8 @@ class Observer:
             self._take(writer, events)
         self.state.plan.refresh()  # which now has every shard that the events speak of
         number = self.state.counts()
-        allowed = self.options.max_failed_fraction
-        return _code(self.state, number, allowed, has_finalize=self.run.info.has_finalize), number
+        code = code_of(self.state, number, self.options, has_finalize=self.run.info.has_finalize)
+        return code, number
 
     def overview(self) -> tuple[Overall, dict[ShardStatus, int]]:
         """Read what is new, and say only the most important.
@@ -245,57 +245,3 @@ def _overall(code: int, workers: list[WorkerView]) -> Overall:
     if any(view.state == "running" for view in workers):
         return "running"
     return "quarantined" if code == 3 else "incomplete"
-
-
-def exit_code(state: RunState, config: Config, limit: int | None, *, has_finalize: bool) -> int:
-    """Code a command about a run exits with.
-
-    Args:
-        state: the run's state.
-        config: its config.
-        limit: look only at so many shards from the plan's start.
-        has_finalize: whether a last step follows the shards.
-
-    Returns:
-        0 all done, 3 shards are quarantined, 4 something is still to be done.
-
-    Raises:
-        Nothing.
-    """
-    is_whole = limit is None or limit >= len(state.plan)
-    number, allowed = state.counts(limit), config.run.max_failed_fraction
-    return _code(state, number, allowed, has_finalize=has_finalize and is_whole)
-
-
-def state_code(state: RunState, options: RunOptions, *, has_finalize: bool) -> int:
-    """Code a command about a run exits with, as `exit_code`, of the whole run.
-
-    Args:
-        state: the run's state.
-        options: how its shards are run.
-        has_finalize: whether a last step follows the shards.
-
-    Returns:
-        0 all done, 3 shards are quarantined, 4 something is still to be done.
-
-    Raises:
-        Nothing.
-    """
-    allowed = options.max_failed_fraction
-    return _code(state, state.counts(), allowed, has_finalize=has_finalize)
-
-
-def _code(
-    state: RunState,
-    number: Mapping[ShardStatus, int],
-    max_failed_fraction: float,
-    *,
-    has_finalize: bool,
-) -> int:
-    if number["pending"]:
-        return 4
-    if number["quarantined"] > max_failed_fraction * sum(number.values()):
-        return 3
-    if has_finalize and not state.is_done(FINALIZE):
-        return 3 if state.status(FINALIZE) == "quarantined" else 4
-    return 0

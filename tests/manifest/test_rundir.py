@@ -4,7 +4,8 @@ import threading
 import pytest
 
 from hpcpipe.errors import RunMismatchError
-from hpcpipe.manifest.rundir import FORMAT_VERSION, Launch, NewRunDir, RunDir, RunInfo
+from hpcpipe.manifest.new_rundir import NewRunDir
+from hpcpipe.manifest.rundir import FORMAT_VERSION, Launch, RunDir, RunInfo
 
 
 def info(fingerprint="f" * 16):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hpcpipe.manifest import compaction
 from hpcpipe.manifest import snapshot as snapshots
 from hpcpipe.manifest.journal import FINALIZE, Brief, Event, JournalReader, JournalWriter
+from hpcpipe.manifest.new_rundir import NewRunDir
 from hpcpipe.manifest.plan import Plan, write_plan
-from hpcpipe.manifest.rundir import FORMAT_VERSION, NewRunDir, RunDir, RunInfo
+from hpcpipe.manifest.rundir import FORMAT_VERSION, RunDir, RunInfo
 from hpcpipe.manifest.snapshot import STATE_COLUMNS, read_snapshot, reader_after, snapshot_path
 from hpcpipe.manifest.state import RunState
 from hpcpipe.stage import OutputFile, Shard
