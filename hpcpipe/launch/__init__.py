@@ -19,5 +19,6 @@ SLURM:
 
 Pipelines:
     pipeline, pipeline_slurm        all steps in turn here, or all at once on SLURM
+    trial                           could the jobs of every step ever run
     step_jobs, step_task            a step's plan job and array; what runs in them
 """

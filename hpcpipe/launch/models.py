@@ -34,11 +34,23 @@ def check_models(config: Config, chosen: str) -> None:
             find(model, words)
         except SetupError as error:
             problems.append(str(error))
-    if problems and not _is_complete(config):
+    if problems and not is_complete(config):
         raise SetupError("\n".join(problems))
 
 
-def _is_complete(config: Config) -> bool:
+def is_complete(config: Config) -> bool:
+    """Tell whether a launch of this config would find nothing left to do.
+
+    Args:
+        config: the run's config.
+
+    Returns:
+        Whether it would.
+
+    Raises:
+        HpcPipeError: its run is there, but cannot be read.
+        OSError: a filesystem fails.
+    """
     path, is_free, _ = check_place(config)
     if is_free or config.extend or config.retry_failed:
         return False

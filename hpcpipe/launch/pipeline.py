@@ -10,7 +10,7 @@ from hpcpipe.config import ScriptLauncher, SlurmLauncher
 from hpcpipe.config.pipeline import PipelineConfig, StepConfig
 from hpcpipe.console import say, warn
 from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError, SetupError
-from hpcpipe.launch import pipeline_slurm, slurm
+from hpcpipe.launch import pipeline_slurm, slurm, trial
 from hpcpipe.launch import start as runs
 from hpcpipe.launch.lock import launching
 from hpcpipe.launch.models import check_models
@@ -65,6 +65,8 @@ def start(config: PipelineConfig, mode: Literal["here", "submit"]) -> Started:
     if mode == "submit" and isinstance(launcher, SlurmLauncher):
         max_array_size = slurm.check_available()
     _check_steps(config)
+    if max_array_size:
+        trial.check_steps(config.steps)
     directory, how = open_directory(config)
     say(f"pipeline   {show(directory.path)} ({how})")
     if max_array_size:

@@ -7,11 +7,16 @@ from hpcpipe.config.convert import unknown_key
 _UNKNOWN = re.compile(r"Unavailable parameter\(s\): \[(.*?)\]")
 
 
-def refusal(error: Exception) -> str:
+REFUSED = "the array was not submitted, nothing of it is queued:"
+
+
+def refusal(said: str, begin: str = REFUSED, step: str = "") -> str:
     """Word the message for a submission that was refused.
 
     Args:
-        error: submitit's, with sbatch's words.
+        said: what submitit or sbatch said.
+        begin: the first line.
+        step: the pipeline's step whose options are to be changed; empty for a run of its own.
 
     Returns:
         The message.
@@ -19,12 +24,15 @@ def refusal(error: Exception) -> str:
     Raises:
         Nothing.
     """
-    begin = "the array was not submitted, nothing of it is queued:"
-    unknown = _UNKNOWN.search(str(error))
+    where = f"{step}." if step else ""
+    unknown = _UNKNOWN.search(said)
     if unknown:
-        valid = re.findall(r"- (\w+) \(default", str(error))
+        valid = re.findall(r"- (\w+) \(default", said)
         names = re.findall(r"\w+", unknown[1])
-        return "\n".join([begin, *(unknown_key(key, valid, "launcher.slurm") for key in names)])
-    said = [f"  {line.strip()}" for line in str(error).splitlines() if line.strip()]
-    hint = "see site.* and resources.* (--cfg job shows them); launcher=script writes the file"
-    return "\n".join([begin, *said, hint])
+        found = [unknown_key(key, valid, f"{where}launcher.slurm") for key in names]
+        return "\n".join([begin, *found])
+    lines = [f"  {line.strip()}" for line in said.splitlines() if line.strip()]
+    hint = f"see {where}site.* and {where}resources.* (--cfg job shows them)"
+    hint += ", and sinfo -o '%P %l %c %m %G' what there is" if step else ""
+    hint += "" if step else "; launcher=script writes the file"
+    return "\n".join([begin, *lines, hint])

@@ -166,7 +166,7 @@ def _submit_what_is_allowed(pending: Pending, parameters: dict[str, Any], array:
             if number > 1 and TOO_MANY.search(str(error)):
                 number //= 2
                 continue
-            raise LaunchError(refusal(error)) from error
+            raise LaunchError(refusal(str(error))) from error
         record = msgspec.structs.replace(record, array_job=job)
         pending.run.update_launch(record)
         return record
@@ -194,7 +194,7 @@ def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], pytho
     # exec makes the worker the batch process itself, so that it gets the signals.
     start = "" if parameters.get("use_srun", True) else "exec "
     # submitit prints what sbatch says to standard error, and raises it as well.
-    with _clean_environment(), contextlib.redirect_stderr(io.StringIO()):
+    with clean_environment(), contextlib.redirect_stderr(io.StringIO()):
         executor = submitit.SlurmExecutor(
             folder=folder,
             python=f"{start}{python}",
@@ -207,8 +207,15 @@ def submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], pytho
 
 
 @contextlib.contextmanager
-def _clean_environment() -> Iterator[None]:
-    """Hide the surrounding job, if any, from sbatch; keep what the user set for sbatch itself."""
+def clean_environment() -> Iterator[None]:
+    """Hide the surrounding job, if any, from sbatch; keep what the user set for sbatch itself.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Nothing.
+    """
     hidden = {
         key: os.environ.pop(key)
         for key in list(os.environ)

@@ -46,7 +46,7 @@ def submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slur
     bad_nodes = _bad_nodes(directory, job, config)
     parameters = _with(plan_parameters(config, launcher), bad_nodes, dependency=after)
     python = python_command(config.site)
-    plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters, python)
+    plan_job = _submit([PlanTask(path, job.number)], folder / "plan", parameters, python, job.step)
     job = msgspec.structs.replace(job, plan_job=plan_job)
     directory.update_job(job)
     parameters = _with(
@@ -59,7 +59,7 @@ def submit_both(directory: PipelineDir, job: Job, config: Config, launcher: Slur
     while True:
         tasks = [StepTask(path, job.number, index) for index in range(number)]
         try:
-            array_job = _submit(tasks, folder / "workers", parameters, python)
+            array_job = _submit(tasks, folder / "workers", parameters, python, job.step)
         except LaunchError as error:
             if number == 1 or not slurm.TOO_MANY.search(str(error)):
                 raise
@@ -88,14 +88,16 @@ def _with(
     }
 
 
-def _submit(tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str) -> str:
+def _submit(
+    tasks: Sequence[Any], folder: Path, parameters: dict[str, Any], python: str, step: str
+) -> str:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
         return slurm.submit(tasks, folder, parameters, python)
     except (FailedJobError, FailedSubmissionError, ValueError) as error:
         shutil.rmtree(folder)
-        raise LaunchError(refusal(error)) from error
+        raise LaunchError(refusal(str(error), step=step)) from error
 
 
 def plan_parameters(config: Config, launcher: SlurmLauncher) -> dict[str, Any]:

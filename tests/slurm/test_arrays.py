@@ -5,6 +5,7 @@ import re
 import pytest
 
 from hpcpipe.manifest.rundir import RunDir
+from tests.slurm.cluster import Cluster
 from tests.slurm.config import user_name
 from tests.slurm.user import SMALL, User, run_dir
 from tests.toys.runs import events_of, write_inputs
@@ -46,16 +47,22 @@ def test_limits_of_a_runs_arrays_add_up(slurm_no_accounting, tmp_path):
     user.ok("cancel", str(path))
 
 
+def num_submitted(cluster: Cluster) -> int:
+    """Jobs of this user that SLURM counts, none of which is left in the queue.
+
+    It goes on counting some of those that were queued again and then cancelled.
+    """
+    wait_until(lambda: cluster.squeue().strip() == "")
+    usage = cluster.scontrol("show", "assoc_mgr", f"users={user_name()}", "flags=assoc")
+    own = usage[usage.index(f"Account=hpcpipe UserName={user_name()}(") :]
+    return int(re.findall(r"GrpSubmitJobs=N\((\d+)\)", own)[0])
+
+
 @pytest.fixture
 def limited(slurm, tmp_path):
     """A user who may have six jobs more queued or running, and has none."""
-    wait_until(lambda: slurm.squeue().strip() == "")
-    # SLURM goes on counting some of the jobs that were queued again and then cancelled.
-    usage = slurm.scontrol("show", "assoc_mgr", f"users={user_name()}", "flags=assoc")
-    own = usage[usage.index(f"Account=hpcpipe UserName={user_name()}(") :]
-    counted = int(re.findall(r"GrpSubmitJobs=N\((\d+)\)", own)[0])
     change = ("sacctmgr", "-i", "modify", "user", user_name(), "set")
-    slurm.run(*change, f"MaxSubmitJobs={counted + 6}")
+    slurm.run(*change, f"MaxSubmitJobs={num_submitted(slurm) + 6}")
     yield User(slurm, tmp_path)
     slurm.run(*change, "MaxSubmitJobs=-1")
 

@@ -12,6 +12,8 @@ import pytest
 
 from hpcpipe.manifest.pipeline_records import Job
 from tests.data.make_shards import make_edits, make_shards, read_shard
+from tests.slurm.config import user_name
+from tests.slurm.test_arrays import num_submitted
 from tests.slurm.user import ROOT, SMALL, User, field
 from tests.toys.runs import events_of, write_inputs
 from tests.waiting import wait_until
@@ -207,18 +209,43 @@ def test_launching_again_leaves_waiting_steps_alone_unless_workers_were_added(us
         assert set(user.cluster.wait_for(job.ids).values()) == {"CANCELLED"}
 
 
-@pytest.mark.parametrize("option", ["second.site", "+second.launcher.slurm"])
-def test_what_sbatch_refuses_halfway_leaves_the_steps_above_and_nothing_half(user, option):
+def test_steps_that_could_never_run_are_all_named_before_anything_is_submitted(user):
+    write_inputs(user.folder, a="one")
+    num_before = len(user.cluster.sacct("--noheader", "-X").splitlines())
+    wrong = ["+second.launcher.slurm.partition=nope", "third.resources.gpus=9"]
+    done = user.hpcpipe(*chain(user, *wrong))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "step second: SLURM takes no such workers" in done.stderr
+    assert "invalid partition specified: nope" in done.stderr
+    assert "step third: SLURM takes no such workers" in done.stderr
+    assert "see third.site.* and third.resources.*" in done.stderr
+    assert not (user.folder / "runs").exists()
+    assert len(user.cluster.sacct("--noheader", "-X").splitlines()) == num_before
+
+
+@pytest.fixture
+def hurried(user):
+    """A user who may have two jobs more queued or running."""
+    change = ("sacctmgr", "-i", "modify", "user", user_name(), "set")
+    user.cluster.run(*change, f"MaxSubmitJobs={num_submitted(user.cluster) + 2}")
+    yield user
+    user.cluster.run(*change, "MaxSubmitJobs=-1")
+
+
+def test_what_sbatch_refuses_halfway_leaves_the_steps_above_and_nothing_half(hurried):
+    user = hurried
     write_inputs(user.folder, a="wait")
-    done = user.hpcpipe(*chain(user, f"{option}.partition=nope"))
+    done = user.hpcpipe(*chain(user))
     assert done.returncode == 2
     assert "error: step second: " in done.stderr
-    assert "invalid partition specified: nope" in done.stderr
+    assert "AssocMaxSubmitJobLimit" in done.stderr
     assert "not begun  it reads the output of second" in done.stdout
     for job in jobs(pipeline_dir(user, done.stdout)):
         assert job.array_job == ""
         assert set(user.cluster.wait_for(job.plan_job).values()) == {"CANCELLED"}
     num_before = len(jobs(pipeline_dir(user, done.stdout)))
+    user.cluster.run("sacctmgr", "-i", "modify", "user", user_name(), "set", "MaxSubmitJobs=-1")
     path = pipeline_dir(user, user.ok(*chain(user)))
     assert all(job.array_job for job in jobs(path)[num_before:])
     assert states(user)[1:] == ["waiting", "waiting"]
