@@ -13,6 +13,7 @@ from hpcpipe.errors import LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.manifest.identity import process_runs
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.workers import WorkerView, read_workers
 
@@ -27,7 +28,7 @@ def main(argv: list[str]) -> int:
         0; 4 where some workers could only be asked to stop by the STOP file.
 
     Raises:
-        HpcPipeError: there is no such run, or SLURM refuses.
+        HpcPipeError: there is no such run, SLURM refuses, or the run is closed to this user.
         OSError: the run directory cannot be written.
         SystemExit: the arguments are wrong, or help was asked for.
     """
@@ -42,7 +43,7 @@ def _stop(run: RunDir, *, drain: bool) -> int:
     views = read_workers(run, read_options(run).lease_s)
     running = [view for view in views if view.state == "running"]
     if drain:
-        run.ask_to_stop()
+        _ask_to_stop(run)
         print(f"stopping   {plural(len(running), 'worker')} after the shards at hand")
         print(f"           ({shown(run.stop_file)} is there until the next launch)")
         return 0
@@ -55,13 +56,18 @@ def _stop(run: RunDir, *, drain: bool) -> int:
     if num_signalled:
         print(f"stopping   {plural(num_signalled, 'worker')} on this machine")
     if tasks is None or num_signalled < len(others):
-        run.ask_to_stop()
+        _ask_to_stop(run)
         print("stopping   the other workers after the shards at hand, by a STOP file:")
         print(f"           {shown(run.stop_file)} (there until the next launch)")
         return 4
     if not tasks and not others:
         print("nothing of this run is queued or running")
     return 0
+
+
+def _ask_to_stop(run: RunDir) -> None:
+    check_writable(run, run.path)
+    run.ask_to_stop()
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -12,7 +12,8 @@ from hpcpipe.console import plural, say, size
 from hpcpipe.errors import ConfigError, LaunchError
 from hpcpipe.launch import squeue
 from hpcpipe.manifest.pipeline_dir import PipelineDir
-from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.manifest.rundir import FOLDERS, RunDir
+from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.leftovers import Leftover, find_leftovers, find_pipeline_leftovers, remove
@@ -30,7 +31,8 @@ def main(argv: list[str]) -> int:
         0.
 
     Raises:
-        HpcPipeError: there is no such run, or workers of it live or are queued.
+        HpcPipeError: there is no such run, workers of it live or are queued, or it may not be
+            written by this user.
         OSError: something cannot be removed.
         SystemExit: the arguments are wrong, or help was asked for.
     """
@@ -45,6 +47,7 @@ def main(argv: list[str]) -> int:
     for run in runs:
         _check_idle(run)
     for run in runs if not args.dry_run else ():
+        check_writable(run, run.path, *(run.path / name for name in FOLDERS))
         _close(run)
     sums: dict[str, list[int]] = defaultdict(list)
     for leftover in _found(runs, pipeline, logs=args.all):

@@ -1,20 +1,25 @@
-"""Finding the pipeline that somebody means."""
+"""Finding the pipeline that somebody means: by its folder, its output folder, or its name."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hpcpipe.errors import RunMismatchError
+from hpcpipe.formats.remote import is_remote
+from hpcpipe.manifest.marker import FOLDER, read_markers
 from hpcpipe.manifest.pipeline_dir import PipelineDir, is_pipeline_dir
+from hpcpipe.manifest.rundir import is_run_dir
 
 
 def named_pipeline(name: str | None, folder: Path) -> PipelineDir | None:
     """Find the pipeline that is meant, if it is one.
 
     Args:
-        name: a pipeline directory, ``NAME``, ``NAME/LABEL`` or the beginning of it, or a label.
+        name: a pipeline directory, the folder that holds the output folders of its steps,
+            ``NAME``, ``NAME/LABEL`` or the beginning of it, or a label.
         folder: folder of runs, where names are looked up; it need not exist.
 
     Returns:
-        The pipeline; None where `name` is no pipeline.
+        The pipeline; None where `name` is no pipeline, or the output folder of a single run.
 
     Raises:
         RunMismatchError: several could be meant, or it is damaged.
@@ -25,11 +30,45 @@ def named_pipeline(name: str | None, folder: Path) -> PipelineDir | None:
     path = Path(name).expanduser()
     if is_pipeline_dir(path):
         return PipelineDir(path)
-    found = [path for path in list_pipelines(folder) if _is_meant(path, name.rstrip("/"))]
+    if is_run_dir(path) or (not is_remote(name) and read_markers(path)):
+        return None
+    found = _by_output(name, folder)
+    if not found:
+        found = [path for path in list_pipelines(folder) if _is_meant(path, name.rstrip("/"))]
     if len(found) > 1:
         lines = [f"{name} could be one of these pipelines; name one of them:"]
         raise RunMismatchError("\n".join([*lines, *(f"  {path}" for path in found)]))
     return PipelineDir(found[0]) if found else None
+
+
+def _by_output(name: str, folder: Path) -> list[Path]:
+    """Pipelines of which a step's output folder lies in this one."""
+    folders = [folder]
+    if not is_remote(name):
+        path = Path(name).expanduser().absolute()
+        if not path.is_dir():
+            return []
+        name = str(path.resolve())
+        folders += _runs_folders(path)
+    paths = dict.fromkeys(path for some in folders for path in list_pipelines(some))
+    return [path for path in paths if name.rstrip("/") in _parents_of_outputs(path)]
+
+
+def _runs_folders(path: Path) -> Iterator[Path]:
+    """Where the runs are that made the folders in a folder: any, whatever HPCPIPE_RUNS says."""
+    for found in path.glob(f"*/{FOLDER}"):
+        for marker in read_markers(found.parent):
+            yield marker.run_path(str(found.parent)).parent.parent
+
+
+def _parents_of_outputs(path: Path) -> Iterable[str]:
+    try:
+        steps = PipelineDir(path).info.steps
+    except RunMismatchError:
+        return ()  # A damaged one must not stand in the way of all others.
+    outputs = [step.output for step in steps]
+    local = {str(Path(one).parent.resolve()) for one in outputs if not is_remote(one)}
+    return local | {one.rstrip("/").rpartition("/")[0] for one in outputs if is_remote(one)}
 
 
 def _is_meant(path: Path, name: str) -> bool:

@@ -12,6 +12,7 @@ from hpcpipe.errors import ConfigError
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.manifest.state import RunState
+from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.changes import reset_shards, retake_inputs
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer
@@ -30,7 +31,7 @@ def main(argv: list[str]) -> int:
         0, also where there was nothing to reset.
 
     Raises:
-        HpcPipeError: there is no such run or shard.
+        HpcPipeError: there is no such run or shard, or the run may not be written by this user.
         OSError: the run directory cannot be written.
         SystemExit: the arguments are wrong, or help was asked for.
     """
@@ -59,6 +60,7 @@ def _retry(run: RunDir, args: argparse.Namespace) -> bool:
     if not ids and not is_finalize_failed:
         print("no shard is quarantined, nothing to retry")
         return False
+    check_writable(run, run.path, run.journal)
     num_done = sum(map(state.is_done, ids))
     num_changed = retake_inputs(run, state, ids)
     reset_shards(run, state, ids)

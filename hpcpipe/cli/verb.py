@@ -10,15 +10,15 @@ from hpcpipe.cli.find_pipeline import named_pipeline
 from hpcpipe.compose.conf_files import hidden_main_config
 from hpcpipe.config.yaml_files import read_yaml
 from hpcpipe.errors import ConfigError, HpcPipeError
-from hpcpipe.manifest.pipeline_dir import PipelineDir, is_pipeline_dir
+from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.rundir import RunDir
 from hpcpipe.runtime.find import find_run, launched_at, list_runs, read_options
 from hpcpipe.runtime.summary import Observer
 
 NUM_LISTED = 10
 _RUN_HELP = (
-    "run directory, output folder of a run, or the beginning of a run's name below the runs "
-    "folder ($HPCPIPE_RUNS or ./runs)"
+    "run directory, output folder of a run or pipeline, or the beginning of a name below the "
+    "runs folder ($HPCPIPE_RUNS or ./runs)"
 )
 
 
@@ -85,11 +85,9 @@ def run_of(args: argparse.Namespace, verb: str) -> RunDir:
     if args.run is None:
         lines = run_list()
         raise ConfigError("\n".join([f"which run? python -m hpcpipe {verb} RUN", *lines]))
-    path = Path(args.run).expanduser()
-    if is_pipeline_dir(path) or not path.exists():
-        pipeline = named_pipeline(args.run, runs_folder())
-        if pipeline is not None:
-            raise ConfigError(_runs_of(pipeline, args.run, verb))
+    pipeline = named_pipeline(args.run, runs_folder())
+    if pipeline is not None:
+        raise ConfigError(_runs_of(pipeline, args.run, verb))
     return find_run(args.run, runs_folder())
 
 

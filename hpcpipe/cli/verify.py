@@ -12,6 +12,7 @@ from hpcpipe.console import plural, say
 from hpcpipe.formats.remote import display
 from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.changes import reset_shards
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.outputs import OutputFolder
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
         quarantined; 4 shards are not done yet.
 
     Raises:
-        HpcPipeError: there is no such run.
+        HpcPipeError: there is no such run, or it may not be written by this user.
         OSError: the run directory cannot be read or written.
         SystemExit: the arguments are wrong, or help was asked for.
     """
@@ -110,6 +111,7 @@ def _requeue(run: RunDir, observer: Observer, findings: list[Finding]) -> None:
     wrong = {f.shard_id for f in findings if f.problem != "unreadable"}
     ids = sorted(wrong - {FINALIZE})
     if wrong:
+        check_writable(run, run.path, run.journal)
         reset_shards(run, observer.state, ids)
         print(f"requeued   {plural(len(ids), 'shard')}")
         say("\n".join(go_on(run.path, run.read_launches())))

@@ -48,10 +48,26 @@ def check_access(run: RunDir) -> str:
     folders = [run.path, *(run.path / name for name in FOLDERS), run.claims / "00"]
     if not is_remote(run.info.output):
         folders.append(Path(run.info.output))
+    check_writable(run, *folders)
+    return _close_to_others(run)
+
+
+def check_writable(run: RunDir, *folders: Path) -> None:
+    """Make sure that this user may write to folders of a run.
+
+    Args:
+        run: the run directory.
+        *folders: folders in it, or its output folder; those that are missing are passed over.
+
+    Returns:
+        Nothing.
+
+    Raises:
+        SetupError: one may not be written; the message says whose it is, and what they can do.
+    """
     for folder in folders:
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise SetupError(_refusal(folder, run))
-    return _close_to_others(run)
 
 
 def _close_to_others(run: RunDir) -> str:

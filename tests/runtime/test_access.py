@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcpipe.__main__ import main
 from hpcpipe.cli import work
 from hpcpipe.errors import RunMismatchError, SetupError
 from hpcpipe.launch.start import start
@@ -136,3 +137,20 @@ def test_a_user_without_a_name_has_a_number(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with as_user(BOB):
         assert user_name() == str(BOB.uid)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("retry",), ("retry", "--all"), ("verify", "--requeue"), ("cancel", "--drain"), ("clean",)],
+)
+def test_verbs_that_change_the_run_of_another_say_whose_it_is(shared, words, capsys):
+    write_inputs(shared, a="bad")
+    with as_user(ALICE._replace(umask=0o022)):
+        run_dir = run_here(toy_config(shared)).run_dir
+        (run_dir / "out" / "b.out").write_text("spoiled")
+        (run_dir / "partial" / "00" / "3.1").mkdir(parents=True, exist_ok=True)
+    with as_user(BOB):
+        assert main([words[0], str(run_dir), *words[1:]]) == 2
+    error = capsys.readouterr().err
+    assert f"may not be written by {BOB.uid}: it belongs to user {ALICE.uid}" in error
+    assert f"user {ALICE.uid} types: chmod -R g+rwX {run_dir};" in error
