@@ -21,6 +21,7 @@ Tars and samples:
     edits           new members for the samples of one shard
     edit_origins    the part that reads them: loose files, or a tar
     edits_write     edits of a shard, written as a tar or as loose files
+    json_records    the json of a sample, read and written
 
 Lists of samples:
     keep_list       which samples to keep: converted once, then mapped
@@ -57,7 +58,7 @@ What a download writes:
     parquet_sink     a staged output as pyarrow's file
 
 Steps of FairCLIP's pipeline:
-    captions   captions or prompts of a shard, as JSON
+    captions   captions or prompts of a shard, as JSON; how they were made
     selected   samples that were selected, a line each
 
 Images:

@@ -2,15 +2,21 @@
 
 The file is an object with one pair a sample: the name of the sample's json, and the caption on one
 line: ``{"0a1b-0.json": "a photo of a nurse"}``, indented by 4, ASCII only.
+
+Beside it may lie ``SHARD.meta.jsonl``, a line a caption: how it was made.
 """
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display
 
-_SUFFIX = ".json"
+CAPTIONS_SUFFIX = ".json"
+NOTES_SUFFIX = ".meta.jsonl"
+_NOTED = ("model", "choices", "seed")
+"""What is taken over of the lines that ``rewrite_captions`` writes."""
 
 
 def encode_captions(captions: Mapping[str, str]) -> bytes:
@@ -25,7 +31,7 @@ def encode_captions(captions: Mapping[str, str]) -> bytes:
     Raises:
         Nothing.
     """
-    named = {f"{key}{_SUFFIX}": one_line(caption) for key, caption in captions.items()}
+    named = {f"{key}{CAPTIONS_SUFFIX}": one_line(caption) for key, caption in captions.items()}
     return json.dumps(named, indent=4).encode()
 
 
@@ -60,4 +66,29 @@ def decode_captions(content: bytes, path: str) -> dict[str, str]:
             raise BadInputError(
                 f"{display(path)}: the caption of {name!r} is {type(caption).__name__}, not text"
             )
-    return {name.removesuffix(_SUFFIX): caption for name, caption in found.items()}
+    return {name.removesuffix(CAPTIONS_SUFFIX): caption for name, caption in found.items()}
+
+
+def decode_notes(content: bytes, path: str) -> dict[str, dict[str, Any]]:
+    """Read how captions were made.
+
+    Args:
+        content: bytes of ``SHARD.meta.jsonl``.
+        path: its path or URL, for messages.
+
+    Returns:
+        By key what is noted of the caption's making: model, choices and seed, where they are.
+
+    Raises:
+        BadInputError: a line is something else.
+    """
+    notes: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            note = json.loads(line)
+            notes[note["key"]] = {name: note[name] for name in _NOTED if name in note}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise BadInputError(
+                f"{display(path)}: line {number} is no note of a prompt: {error}"
+            ) from error
+    return notes

@@ -30,12 +30,14 @@ class Edit(msgspec.Struct, gc=False):
         extension: as written.
         offset: where its content begins, in a tar; 0 for a loose file.
         size: content bytes; -1 where that is known only when it is opened.
+        content: the content, of edits that lie in no file.
     """
 
     name: str
     extension: str
     offset: int
     size: int
+    content: bytes = b""
 
 
 class Origin(Protocol):

@@ -1,7 +1,7 @@
 """Edits of one shard, written: one tar, or a folder of loose files. ``edits`` reads both."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Literal
 
 from hpcpipe.formats.sample_writers import OpenOutput
@@ -84,6 +84,28 @@ EDITS_WRITERS: dict[EditsFormat, type[TarEdits] | type[LooseEdits]] = {
 def loose_name(shard: str, key: str, extension: str) -> str:
     """Name a loose file of a sample, below the folder of all edits. Raises nothing."""
     return f"{shard}/{key.removeprefix('./')}.{extension}"
+
+
+def shard_above(path: str, ids: Container[str]) -> str | None:
+    """Find a shard whose loose edits may lie at a path that is not its own.
+
+    With shards ``a`` and ``a/b``, ``a/b/c.jpg`` may be of either: loose edits need names of
+    shards none of which is a folder above another.
+
+    Args:
+        path: a shard, or what lies below the folder of all edits.
+        ids: the shards.
+
+    Returns:
+        The nearest one above the path; None where there is none.
+
+    Raises:
+        Nothing.
+    """
+    while path := path.rpartition("/")[0]:
+        if path in ids:
+            return path
+    return None
 
 
 def is_plain_key(key: str) -> bool:

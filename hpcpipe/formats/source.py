@@ -199,6 +199,23 @@ def open_source(path: str, scratch: Path | None = None) -> Source:
     return LocalSource(path, _open_local(path))
 
 
+def read_whole(path: str) -> bytes:
+    """Read a file.
+
+    Args:
+        path: path or URL.
+
+    Returns:
+        Its content.
+
+    Raises:
+        HpcPipeError: it is gone, or its store is down.
+        OSError: reading failed.
+    """
+    with open_source(path) as source:
+        return source.read_at(0, source.size_bytes)
+
+
 def _open_local(path: str) -> int:
     try:
         fd = os.open(path.removeprefix("file://"), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -16,6 +16,8 @@ Of reshard:
     _overlay          tar by tar: one tar, with edits put in and samples left out
     _overlay_plan     which tars there are
     _overlay_find     where the edits of each lie, and which belong to none
+    _overlay_given    the edits of one tar: members that lie ready
+    _overlay_captions the same out of new captions: txt and json
     _overlay_edits    which edit stands in for which member
     _overlay_write    the new tar: ranges of the old one, new headers, new contents
     _repack           one new tar out of samples that lie anywhere

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from hpcpipe.formats.selected import decode_selected
+from hpcpipe.formats.source import read_whole
 from hpcpipe.stage import Look, LookContext, Shard
 from hpcpipe.stages._filter_faces_shard import FilesOfShard
-from hpcpipe.stages._look import originals, read_whole, some_lines
+from hpcpipe.stages._look import originals, some_lines
 
 
 def look(shard: Shard, ctx: LookContext, num_samples: int) -> Iterator[Look]:

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hpcpipe.formats.image_encode import encode
+from hpcpipe.formats.json_records import strict_json
 from hpcpipe.models.pictures import Picture
 from hpcpipe.stages._generate_samples import Sample
 
@@ -118,13 +119,4 @@ class FileMaker:
             },
             "rewritten": sample.rewriting,
         }
-        return _strict_json(record)
-
-
-def _strict_json(record: dict[str, Any]) -> bytes:
-    """Encode as JSON in ASCII; numbers that JSON lacks, which Python reads, become null."""
-    try:
-        return json.dumps(record, allow_nan=False).encode()
-    except ValueError:
-        plain = json.loads(json.dumps(record), parse_constant=lambda _: None)
-        return json.dumps(plain).encode()
+        return strict_json(record)

@@ -9,12 +9,12 @@ from hpcpipe.formats.edits_write import loose_name
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.samples import split_key
 from hpcpipe.formats.selected import Selected, decode_selected
-from hpcpipe.formats.source import open_source
+from hpcpipe.formats.source import open_source, read_whole
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import Look, LookContext, Picture, Shard
 from hpcpipe.stages._generate_files import MADE
 from hpcpipe.stages._generate_plan import META_SUFFIX, SELECTED, SELECTED_SUFFIX
-from hpcpipe.stages._look import ORIGINAL, originals, read_whole
+from hpcpipe.stages._look import ORIGINAL, originals
 
 if TYPE_CHECKING:
     from hpcpipe.stages.generate_images import GenerateImages

@@ -5,23 +5,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hpcpipe.errors import BadInputError
-from hpcpipe.formats.captions import decode_captions
+from hpcpipe.formats.captions import decode_captions, decode_notes
 from hpcpipe.formats.edit_origins import Edit, LooseFiles
 from hpcpipe.formats.edits_write import is_plain_key
-from hpcpipe.formats.remote import display
 from hpcpipe.formats.samples import split_key
 from hpcpipe.formats.selected import decode_selected
-from hpcpipe.formats.source import open_source
+from hpcpipe.formats.source import read_whole
 from hpcpipe.models.seeds import sample_seed
 from hpcpipe.stage import Input, Shard
 from hpcpipe.stages._generate_plan import META, SELECTED
 
 if TYPE_CHECKING:
     from hpcpipe.stages.generate_images import GenerateImages
-
-_NOTED = ("model", "choices", "seed")
-"""What is taken over of the lines that ``rewrite_captions`` writes."""
 
 
 class Original(NamedTuple):
@@ -73,8 +68,11 @@ def read_samples(stage: "GenerateImages", shard: Shard) -> list[Sample]:
         OutageError: a remote store is down.
         OSError: reading failed.
     """
-    prompts = decode_captions(_read(shard.inputs[0]), shard.inputs[0].path)
-    notes = dict(_notes(shard.inputs[shard.meta[META]])) if META in shard.meta else {}
+    prompts = decode_captions(read_whole(shard.inputs[0].path), shard.inputs[0].path)
+    notes: dict[str, dict[str, Any]] = {}
+    if META in shard.meta:
+        path = shard.inputs[shard.meta[META]].path
+        notes = decode_notes(read_whole(path), path)
     selected = None
     if SELECTED in shard.meta:
         selected = dict(_originals(shard.inputs[shard.meta[SELECTED]]))
@@ -108,27 +106,10 @@ def _why_left_out(key: str, prompt: str, original: Original | None, is_listed: b
     return "malformed_json" if original.json is None else ""
 
 
-def _read(item: Input) -> bytes:
-    with open_source(item.path) as source:
-        return source.read_at(0, item.size_bytes)
-
-
-def _notes(item: Input) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What the step before noted of each prompt."""
-    for number, line in enumerate(_read(item).splitlines(), start=1):
-        try:
-            note = json.loads(line)
-            yield note["key"], {name: note[name] for name in _NOTED if name in note}
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise BadInputError(
-                f"{display(item.path)}: line {number} is no note of a prompt: {error}"
-            ) from error
-
-
 def _originals(item: Input) -> Iterator[tuple[str, Original]]:
     """The selected samples by key: the lines of a file, or the jsons of a folder."""
     if item.path.endswith(".jsonl"):
-        for one in decode_selected(_read(item), item.path):
+        for one in decode_selected(read_whole(item.path), item.path):
             yield one.key, Original(one.json, one.caption, one.tar)
         return
     with closing(LooseFiles(item.path)) as files:

@@ -12,23 +12,6 @@ from hpcpipe.stage import Box, Picture
 ORIGINAL = "original"
 
 
-def read_whole(path: str) -> bytes:
-    """Read a file.
-
-    Args:
-        path: path or URL.
-
-    Returns:
-        Its content.
-
-    Raises:
-        HpcPipeError: it is gone, or its store is down.
-        OSError: reading failed.
-    """
-    with open_source(path) as source:
-        return source.read_at(0, source.size_bytes)
-
-
 def some_lines(content: bytes, random: Random, num_lines: int) -> bytes:
     """Choose lines.
 

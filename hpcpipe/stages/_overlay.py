@@ -10,22 +10,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from hpcpipe.errors import SetupError
-from hpcpipe.formats.edit_origins import Edit, open_origin
-from hpcpipe.formats.edits import Edits
+from hpcpipe.formats.edit_origins import Edit
 from hpcpipe.formats.keep_list import KeepList
-from hpcpipe.formats.remote import display, is_remote
+from hpcpipe.formats.remote import display
 from hpcpipe.formats.remote_source import KeepBehind
 from hpcpipe.formats.samples import Sample, group, read_json
 from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import Member, scan
 from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext
 from hpcpipe.stages._keep import open_keep
-from hpcpipe.stages._overlay_edits import (
-    is_equal_json,
-    new_extension,
-    parse_json,
-    place_edits,
-)
+from hpcpipe.stages._overlay_edits import new_extension, parse_json, place_edits
+from hpcpipe.stages._overlay_given import ShardEdits, open_edits
 from hpcpipe.stages._overlay_write import TarCopy
 
 if TYPE_CHECKING:
@@ -64,7 +59,7 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | 
 
     Args:
         stage: the options.
-        shard: its first input is the tar, its second, if any, the edits.
+        shard: its first input is the tar; edits, if any, come behind.
         ctx: the framework's help.
         keep: what `setup` gave.
 
@@ -81,18 +76,17 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | 
         source = stack.enter_context(open_source(path, scratch))
         if source.fd is None:
             source = KeepBehind(source)
-        edits = None
-        if len(shard.inputs) > 1:
-            where = shard.inputs[1].path
-            origin = open_origin(where, ctx.scratch if is_remote(where) else None)
-            edits = stack.enter_context(Edits(origin))
+        counts = Counter(dict.fromkeys(("samples_in", "samples_out", "samples_dropped"), 0))
+        edits = open_edits(stage, shard, ctx, source, counts)
+        if edits is not None:
+            stack.callback(edits.close)
         output = ctx.output(f"{shard.id}.tar")
-        overlay = _Overlay(stage, source, edits, keep, TarCopy(source, output))
+        overlay = _Overlay(stage, source, edits, keep, TarCopy(source, output), counts)
         for num_samples in overlay.run():
             ctx.progress(num_samples)
             if ctx.should_stop:
                 raise ShardStopped
-        counts = overlay.finish()
+        overlay.finish()
         output.num_samples = counts["samples_out"]
         unmatched = overlay.unmatched()
         if edits is not None:
@@ -112,9 +106,10 @@ class _Overlay:
         self,
         stage: "Reshard",
         source: Source,
-        edits: Edits | None,
+        edits: ShardEdits | None,
         keep: KeepList | None,
         copy: TarCopy,
+        counts: Counter[str],
     ) -> None:
         self._stage = stage
         self._required = stage.required
@@ -123,9 +118,7 @@ class _Overlay:
         self._keep = keep
         self._copy = copy
         self._last_key = ""
-        self._counts: Counter[str] = Counter(
-            dict.fromkeys(("samples_in", "samples_out", "samples_dropped"), 0)
-        )
+        self._counts = counts
 
     def run(self) -> Iterator[int]:
         """Do the tar batch by batch; yields the number of samples so far."""
@@ -135,8 +128,8 @@ class _Overlay:
             self._do_batch(batch)
             yield self._counts["samples_in"]
 
-    def finish(self) -> Counter[str]:
-        """End the tar, check the counts and give them."""
+    def finish(self) -> None:
+        """End the tar and check the counts."""
         self._copy.finish()
         counts = self._counts
         if counts["samples_in"] != counts["samples_out"] + counts["samples_dropped"]:
@@ -149,7 +142,6 @@ class _Overlay:
                 counts["samples_in"],
                 self._last_key,
             )
-        return counts
 
     def unmatched(self) -> list[str]:
         """Name the edits that match no sample of the tar."""
@@ -208,8 +200,8 @@ class _Overlay:
         """Write a sample; False where it has not all required extensions."""
         replaced: dict[int, Edit] = {}
         added: list[Edit] = []
-        if edits is not None:
-            edits = self._real_edits(sample, edits)
+        if edits is not None and self._edits is not None:
+            edits = self._edits.real(sample, edits)
             replaced, added = place_edits(sample, edits, self._source.path)
         if self._required:
             extensions = {edit.extension.lower() for edit in added}
@@ -248,28 +240,7 @@ class _Overlay:
 
     def _put(self, model: Member, name: str, edit: Edit) -> None:
         if self._edits is not None:
-            fd, offset, size = self._edits.open(edit)
-            try:
-                self._copy.edited(model, name, fd, offset, size)
-            finally:
-                self._edits.release(fd)
-
-    def _real_edits(self, sample: Sample, edits: dict[str, Edit]) -> dict[str, Edit]:
-        """Leave out a json that says what the sample's says, or that stands alone."""
-        if "json" not in edits:
-            return edits
-        if "json" in sample.extensions and self._is_equal(sample, edits["json"]):
-            self._counts["edits_equal"] += 1
-        elif len(edits) == 1 and self._stage.lone_json == "ignore":
-            self._counts["edits_lone_json"] += 1
-        else:
-            return edits
-        return {extension: edit for extension, edit in edits.items() if extension != "json"}
-
-    def _is_equal(self, sample: Sample, edit: Edit) -> bool:
-        member = sample.members[sample.extensions.index("json")]
-        new = self._edits.read(edit) if self._edits is not None else b""
-        return is_equal_json(read_json(self._source, member), new)
+            self._edits.put(self._copy, model, name, edit)
 
 
 def _batches(samples: Iterator[Sample]) -> Iterator[list[Sample]]:

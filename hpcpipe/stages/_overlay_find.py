@@ -1,14 +1,19 @@
-"""Finding the edits of an overlay's shards: a tar or a folder each, and what belongs to none."""
+"""Finding the edits of an overlay's shards, a tar, a folder or captions each, and of no shard."""
 
 import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hpcpipe.errors import PlanError
+from hpcpipe.formats.captions import CAPTIONS_SUFFIX, NOTES_SUFFIX
+from hpcpipe.formats.edits_write import shard_above
 from hpcpipe.formats.remote import display, filesystem, is_remote, version_of
 from hpcpipe.formats.remote_errors import remote_errors
 from hpcpipe.stage import Input, PlanContext
 
+_TAR_SUFFIX = ".tar"
+_EDITS_SUFFIXES = (_TAR_SUFFIX, CAPTIONS_SUFFIX)
+_SUFFIXES = (*_EDITS_SUFFIXES, NOTES_SUFFIX)
 _NUM_SHOWN = 5
 
 
@@ -16,11 +21,11 @@ class FoundEdits(NamedTuple):
     """What there is in a folder of edits.
 
     Attributes:
-        by_shard: tar or folder of each shard that has one.
-        strays: paths below the folder of tars and folders that belong to no shard.
+        by_shard: tar, folder or captions of each shard that has one; notes of the captions behind.
+        strays: paths below the folder of what belongs to no shard: tars, folders, captions.
     """
 
-    by_shard: dict[str, Input]
+    by_shard: dict[str, tuple[Input, ...]]
     strays: list[str]
 
 
@@ -30,7 +35,7 @@ class _Entry(NamedTuple):
 
 
 def find_edits(location: str, ids: list[str], ctx: PlanContext) -> FoundEdits:
-    """Find the tar or folder of edits of each shard that has one.
+    """Find the tar, the folder or the captions that are the edits of each shard that has some.
 
     Args:
         location: folder of edits, path or URL.
@@ -41,30 +46,38 @@ def find_edits(location: str, ids: list[str], ctx: PlanContext) -> FoundEdits:
         What there is.
 
     Raises:
-        PlanError: there are no edits for any shard, or two for one, or the folder cannot be read.
+        PlanError: there are no edits for any shard, or two for one, or it cannot be told whose
+            they are, or the folder cannot be read.
         UpstreamIncompleteError: the run that makes them is not complete.
     """
     root = location.rstrip("/")
     recorded = ctx.recorded(location)
-    by_shard: dict[str, Input] = {}
+    by_shard: dict[str, tuple[Input, ...]] = {}
     strays: list[str] = []
     levels = _levels(ids)
+    known = set(ids)
     for level, names in levels.items():
         entries = _entries(f"{root}/{level}".rstrip("/"), may_be_missing=bool(level))
         if recorded is not None:
             entries = _only_made(entries, level, recorded, root)
-        for name in names:
-            item = _of_shard(entries.pop(f"{name}.tar", None), entries.pop(name, None))
-            if item is not None:
-                by_shard[_below(level, name)] = item
         inner = {path.rpartition("/")[2] for path in levels if path and _parent(path) == level}
-        strays += [_below(level, name) for name in entries if name not in inner]
+        loose = {name for name in names if name not in inner}
+        if (upper := shard_above(_below(level, "any"), known)) is not None:
+            _refuse_loose(f"{root}/{level}", entries, loose, upper)
+        for name in names:
+            if items := _of_shard(name, entries, name in loose):
+                by_shard[_below(level, name)] = items
+        left = [one for one in entries if entries[one].is_dir or one.endswith(_EDITS_SUFFIXES)]
+        strays += [_below(level, name) for name in left if name not in inner]
     if not by_shard:
         shown = ", ".join(sorted(strays)[:_NUM_SHOWN]) or "nothing of the kind"
         raise PlanError(
             f"stage.edits={display(location)} has no edits for any of the {len(ids)} shards: "
-            f"expected {ids[0]}.tar or a folder {ids[0]}/ and so on, found {shown}"
+            f"expected {ids[0]}.tar, a folder {ids[0]}/ or captions {ids[0]}.json and so on, "
+            f"found {shown}"
         )
+    if not any(items[0].path.endswith(CAPTIONS_SUFFIX) for items in by_shard.values()):
+        strays = [one for one in strays if not one.endswith(CAPTIONS_SUFFIX)]  # of something else
     return FoundEdits(by_shard, sorted(strays))
 
 
@@ -88,18 +101,38 @@ def _below(level: str, name: str) -> str:
     return f"{level}/{name}" if level else name
 
 
-def _of_shard(tar: _Entry | None, folder: _Entry | None) -> Input | None:
-    if tar is not None and tar.is_dir:
-        tar = None
-    if folder is not None and not folder.is_dir:
-        folder = None
-    if tar is not None and folder is not None:
+def _refuse_loose(folder: str, entries: dict[str, _Entry], names: set[str], upper: str) -> None:
+    """Refuse loose edits below a folder whose name a shard has, too: they may be of that one."""
+    for name, entry in entries.items():
+        if name in names if entry.is_dir else not name.endswith(_SUFFIXES):
+            raise PlanError(
+                f"stage.edits: {display(folder)}/{name} may be an edit of the shard {upper!r}, or "
+                f"of one in the folder {upper}/: give the edits of these shards as tars, or the "
+                f"shard {upper!r} another name"
+            )
+
+
+def _of_shard(
+    name: str, entries: dict[str, _Entry], may_be_loose: bool
+) -> tuple[Input, ...] | None:
+    """Take what a shard has out of the entries."""
+    kinds = {f"{name}{_TAR_SUFFIX}": False, f"{name}{CAPTIONS_SUFFIX}": False}
+    if may_be_loose:
+        kinds[name] = True
+    there = [one for one in kinds if one in entries and entries[one].is_dir == kinds[one]]
+    notes = entries.pop(f"{name}{NOTES_SUFFIX}", None)
+    found = [entries.pop(one).item for one in there]
+    if len(found) > 1:
+        shown = [
+            display(item.path) + "/" * kinds[one] for one, item in zip(there, found, strict=True)
+        ]
         raise PlanError(
-            f"stage.edits has both {display(tar.item.path)} and a folder of the same name; "
+            f"stage.edits has both {shown[0]} and {shown[1]}, and a shard has one kind of edits: "
             "take one of them away"
         )
-    found = tar or folder
-    return found.item if found is not None else None
+    if found and notes is not None and found[0].path.endswith(CAPTIONS_SUFFIX):
+        found.append(notes.item)
+    return tuple(found)
 
 
 def _only_made(
@@ -107,9 +140,9 @@ def _only_made(
 ) -> dict[str, _Entry]:
     """Leave out what the run that made the folder did not make, such as its failed shards'."""
     made = {path[len(level) :].lstrip("/") for path in recorded if _is_in(path, level)}
-    tars = {name for name in made if "/" not in name and name.endswith(".tar")}
+    files = {name for name in made if "/" not in name}
     folders = {name.partition("/")[0] for name in made if "/" in name}
-    missing = sorted(tars - entries.keys())
+    missing = sorted(name for name in files - entries.keys() if name.endswith(_EDITS_SUFFIXES))
     if missing:
         raise PlanError(
             f"{display(root)}/{_below(level, missing[0])} is recorded by the run that made the "
@@ -118,7 +151,7 @@ def _only_made(
     return {
         name: entry
         for name, entry in entries.items()
-        if name in (folders if entry.is_dir else tars)
+        if name in (folders if entry.is_dir else files)
     }
 
 
@@ -127,14 +160,10 @@ def _is_in(path: str, level: str) -> bool:
 
 
 def _entries(folder: str, *, may_be_missing: bool) -> dict[str, _Entry]:
-    """List tars and folders of edits; a folder that is missing below the root has none."""
+    """List what is not hidden; in a folder that is missing below the root there is nothing."""
     listed = _remote_entries(folder) if is_remote(folder) else _local_entries(folder)
     try:
-        return {
-            name: entry
-            for name, entry in listed
-            if name[:1] != "." and (entry.is_dir or name.endswith(".tar"))
-        }
+        return {name: entry for name, entry in listed if name[:1] != "."}
     except FileNotFoundError as error:
         if may_be_missing:
             return {}
@@ -148,10 +177,11 @@ def _local_entries(folder: str) -> Iterator[tuple[str, _Entry]]:
     with os.scandir(folder) as entries:
         for entry in entries:
             is_dir = entry.is_dir()
-            if is_dir or entry.name.endswith(".tar"):
+            item = Input(f"{folder}/{entry.name}", 0)
+            if is_dir or entry.name.endswith(_SUFFIXES):
                 info = entry.stat()
-                item = Input(f"{folder}/{entry.name}", info.st_size, str(info.st_mtime_ns))
-                yield entry.name, _Entry(is_dir, item)
+                item = Input(item.path, info.st_size, str(info.st_mtime_ns))
+            yield entry.name, _Entry(is_dir, item)
 
 
 def _remote_entries(folder: str) -> Iterator[tuple[str, _Entry]]:

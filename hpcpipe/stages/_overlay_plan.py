@@ -25,7 +25,7 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
 
     Returns:
         Shards named by the tars' paths below their common folder; each has the tar as its first
-        input, and its edits, where there are any, as the second.
+        input, and its edits, where there are any, behind it.
 
     Raises:
         PlanError: no input, equal ids, no edits for any shard, or a bad keep list.
@@ -39,10 +39,9 @@ def plan(stage: "Reshard", ctx: PlanContext) -> Iterator[Shard]:
         _report(stage.edits, edits, len(ids), ctx)
     convert_keep(stage, ctx)
     for shard_id, item in zip(ids, inputs, strict=True):
-        found = edits.by_shard.get(shard_id)
         yield Shard(
             id=shard_id,
-            inputs=(item,) if found is None else (item, found),
+            inputs=(item, *edits.by_shard.get(shard_id, ())),
             num_bytes=item.size_bytes,
         )
 

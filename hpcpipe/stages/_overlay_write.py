@@ -79,6 +79,23 @@ class TarCopy:
         if size_bytes % 512:
             self._output.write(padding(size_bytes))
 
+    def written(self, replaced: Member, name: str, content: bytes) -> None:
+        """Append new content that is in memory.
+
+        Args:
+            replaced: member that gives time, mode and format.
+            name: full name.
+            content: what it holds.
+
+        Raises:
+            BadInputError: the old tar ends too early.
+            OSError: reading or writing failed.
+        """
+        self._flush()
+        self._output.write(make_header(replaced, name, len(content)))
+        self._output.write(content)
+        self._output.write(padding(len(content)))
+
     def finish(self) -> None:
         """Append the end of the archive.
 

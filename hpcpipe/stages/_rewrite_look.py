@@ -6,8 +6,8 @@ from typing import Any
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display
+from hpcpipe.formats.source import read_whole
 from hpcpipe.stage import Look, LookContext, Shard
-from hpcpipe.stages._look import read_whole
 from hpcpipe.stages._rewrite_rows import MADE
 
 _LEFT_OUT_SHARE = 4

@@ -24,7 +24,8 @@ class Reshard(Stage):
     Attributes:
         input: tars; None with `index`, which knows them.
         output: folder for the new tars.
-        edits: folder with ``SHARD.tar`` or ``SHARD/`` (loose files) for shards that have edits.
+        edits: folder with ``SHARD.tar``, ``SHARD/`` (loose files) or ``SHARD.json`` (new captions)
+            for shards that have edits.
         keep: list of the keys or uids to keep; None keeps all.
         keep_field: what the list holds; None finds out.
         require: extensions a sample must have to be kept.

@@ -497,7 +497,7 @@ def test_edits_for_no_shard_at_all_are_refused(tmp_path, shard):
     edits = loose(tmp_path, "00000", {"a.jpg": b"1"})
     with pytest.raises(PlanError) as caught:
         run(tmp_path, edits=edits)
-    assert "has no edits for any of the 1 shards: expected 0.tar or a folder 0/" in str(
+    assert "has no edits for any of the 1 shards: expected 0.tar, a folder 0/ or" in str(
         caught.value
     )
     assert "found 00000" in str(caught.value)
@@ -505,11 +505,38 @@ def test_edits_for_no_shard_at_all_are_refused(tmp_path, shard):
         run(tmp_path, edits=str(tmp_path / "none"))
 
 
-def test_a_tar_and_a_folder_of_edits_for_one_shard_are_refused(tmp_path, shard):
+def test_two_kinds_of_edits_for_one_shard_are_refused(tmp_path, shard):
     edits = loose(tmp_path, "0", {"a.jpg": b"1"})
-    write_tar(tmp_path / "edits/0.tar", [("a.jpg", b"2")])
-    with pytest.raises(PlanError, match=r"stage\.edits has both .*/0\.tar and a folder"):
+    captions = tmp_path / "edits/0.json"
+    captions.write_text('{"a.json": "new"}')
+    with pytest.raises(PlanError, match=r"stage\.edits has both .*/0\.json and .*/edits/0/, "):
         run(tmp_path, edits=edits)
+    captions.unlink()
+    write_tar(tmp_path / "edits/0.tar", [("a.jpg", b"2")])
+    with pytest.raises(PlanError, match=r"stage\.edits has both .*/0\.tar and .*/edits/0/, "):
+        run(tmp_path, edits=edits)
+
+
+@pytest.mark.parametrize("name", ["a/b/c.jpg", "a/c.jpg", "a/x/c.jpg"])
+def test_loose_edits_that_may_be_of_two_shards_are_refused(tmp_path, name):
+    """``a/b/c.jpg`` is an edit of the sample ``b/c`` of ``a``, or of ``c`` of ``a/b``."""
+    for shard, key in (("a", "b/c"), ("a/b", "c"), ("a/x/y", "c")):
+        write_tar(tmp_path / f"in/{shard}.tar", sample(key))
+    path = tmp_path / "edits" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"whose?")
+    with pytest.raises(PlanError, match=r"may be an edit of the shard 'a', or of one in .* a/: "):
+        run(tmp_path, input=f"{tmp_path}/in/**/*.tar", edits=f"{tmp_path}/edits")
+
+
+def test_a_shard_above_another_takes_its_edits_from_a_tar(tmp_path):
+    for shard, key in (("a", "b/c"), ("a/b", "c")):
+        write_tar(tmp_path / f"in/{shard}.tar", sample(key))
+        write_tar(tmp_path / f"edits/{shard}.tar", [(f"{key}.txt", shard.encode())])
+        (tmp_path / f"edits/{shard}.meta.jsonl").write_text("{}")
+    run(tmp_path, input=f"{tmp_path}/in/**/*.tar", edits=f"{tmp_path}/edits")
+    assert result(tmp_path, "a")["b/c.txt"] == b"a"
+    assert result(tmp_path, "a/b")["c.txt"] == b"a/b"
 
 
 @pytest.mark.parametrize(
