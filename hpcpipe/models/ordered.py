@@ -34,7 +34,8 @@ def ordered_map(
     try:
         for item in items:
             waiting.append(threads.submit(function, item))
-            while waiting and (len(waiting) > ahead or waiting[0].done()):
+            # one for each that is begun: whoever uses it for long finds the next ones made
+            if len(waiting) > ahead or waiting[0].done():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -47,6 +47,28 @@ def test_no_more_is_taken_than_was_asked_for(threads):
         release.join()
 
 
+def test_while_a_result_is_used_the_next_ones_are_made(threads):
+    taken, have_begun, are_free = [], threading.Barrier(3), threading.Barrier(4)
+
+    def function(item):
+        if item < 3:
+            have_begun.wait(30)
+        return item
+
+    def items():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    results = ordered_map(function, items(), threads, ahead=2)
+    assert next(results) == 0
+    assert len(taken) == 3
+    for item in (1, 2):
+        list(threads.map(are_free.wait, [30] * 4))  # all that has begun is done
+        assert next(results) == item
+    assert len(taken) == 5
+
+
 def test_an_error_stands_in_the_place_of_its_item(threads):
     def function(item):
         if item == 2:
