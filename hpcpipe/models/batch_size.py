@@ -31,10 +31,16 @@ class BatchSize:
 
     Attributes:
         size: the number, which becomes smaller where memory runs out.
+        on_smaller: is told so in one line.
     """
 
     def __init__(
-        self, size: int, advice: str, on_smaller: Callable[[str], None] | None = None
+        self,
+        size: int,
+        advice: str,
+        on_smaller: Callable[[str], None] | None = None,
+        *,
+        fills_up: bool = False,
     ) -> None:
         """Begin with what was asked for.
 
@@ -42,6 +48,7 @@ class BatchSize:
             size: items in a batch, 1 or more.
             advice: what to do where not even one item fits, completing "...: ".
             on_smaller: is told in one line when the size becomes smaller.
+            fills_up: the function makes `least` of shorter batches, as compiled models need it.
 
         Raises:
             Nothing.
@@ -49,6 +56,12 @@ class BatchSize:
         self.size = size
         self.on_smaller = on_smaller
         self._advice = advice
+        self._fills_up = fills_up
+
+    @property
+    def least(self) -> int:
+        """What shorter batches are filled up to; 1 where they are not. Raises nothing."""
+        return self.size if self._fills_up else 1
 
     def run(self, items: Sequence[T], function: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
         """Apply a function to items, batch by batch.
@@ -66,6 +79,7 @@ class BatchSize:
         """
         results: list[R] = []
         while len(results) < len(items):
+            least = self.least
             batch = items[len(results) : len(results) + self.size]
             reason = ""
             try:
@@ -76,7 +90,7 @@ class BatchSize:
                 # What the batch has allocated hangs on the error: it goes with this block.
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__
             if reason:
-                self._make_smaller(len(batch), reason)
+                self._make_smaller(max(len(batch), least), reason)
         return results
 
     def _make_smaller(self, num_tried: int, reason: str) -> None:

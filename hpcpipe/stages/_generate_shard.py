@@ -44,14 +44,15 @@ class Tools:
         (model,) = stage.models()
         found = find(model)
         self.device = open_device(ctx.device, stage.dtype, stage.threads)
-        self.batches = BatchSize(stage.batch_size, NO_ROOM)
+        # A compiled model is compiled anew for each size of batch.
+        self.batches = BatchSize(stage.batch_size, NO_ROOM, fills_up=stage.compile)
         with gpu_failures(self.device):
             self.diffusion = load(found, stage.model, stage.drawing, self.device, stage.dtype)
             if stage.compile:
                 compile_blocks(self.diffusion)
-            # A compiled model is compiled for one size of batch, so it tries that one out.
-            trials = [TRIAL] * (stage.batch_size if stage.compile else 1)
-            self.batches.run(trials, lambda part: try_out(self.diffusion, part))
+            self.batches.run(
+                [TRIAL] * self.batches.least, lambda part: try_out(self.diffusion, part)
+            )
         self.make_files = FileMaker(stage, found.commit).make
         self.encoder = ctx.exit_stack.enter_context(ThreadPoolExecutor(1, "prompts"))
         self.finishers = ctx.exit_stack.enter_context(ThreadPoolExecutor(stage.threads, "images"))
@@ -189,8 +190,7 @@ class _Shard:
 
     def _draw_part(self, encoded: Encoded, seeds: list[int], rows: range) -> list[Picture]:
         part = encoded[rows.start : rows.stop]
-        # A compiled model is compiled anew for each size of batch.
-        least = self._tools.batches.size if self._stage.compile else 1
+        least = self._tools.batches.least
         return self._tools.diffusion.draw(part, seeds[rows.start : rows.stop], least)
 
     def _finish(self, drawn: tuple[Sample, bool, Picture]) -> Made:

@@ -44,6 +44,21 @@ def test_a_short_batch_that_does_not_fit_makes_the_size_smaller_still():
     assert (seen, batches.size) == ([3, 1, 1, 1], 1)
 
 
+def test_a_short_batch_that_is_filled_up_takes_the_memory_of_a_whole_one():
+    seen = []
+    batches = BatchSize(8, "", fills_up=True)
+
+    def function(items):
+        seen.append((len(items), batches.least))
+        if batches.least > 4:
+            raise out_of_memory()
+        return items
+
+    assert batches.run([1], function) == [1]
+    assert seen == [(1, 8), (1, 4)]
+    assert (batches.size, BatchSize(8, "").least) == (4, 1)
+
+
 def test_one_item_that_does_not_fit_says_what_to_do():
     with pytest.raises(SetupError, match=r"batch of one: take a smaller stage\.width \(CUDA out"):
         BatchSize(4, "take a smaller stage.width").run([1, 2], fits(0, []))
