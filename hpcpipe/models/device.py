@@ -17,6 +17,8 @@ Dtype = Literal["bfloat16", "float16", "float32"]
 """The number types that models are loaded in."""
 
 _BFLOAT16_CAPABILITY = 8
+_FAILED = ("CUDA error", "HIP error")
+"""What torch says where a GPU, NVIDIA's or AMD's, does not come back."""
 
 
 def check_dtype(name: str) -> None:
@@ -62,7 +64,7 @@ def open_device(name: str, dtype: Dtype, num_threads: int) -> Any:
     except RuntimeError as error:
         raise SetupError(
             f"{describe(device)} cannot calculate in {dtype}: {_first_line(error)}. "
-            "Take another stage.dtype, or another partition"
+            "Take another stage.dtype or partition, or the torch that is built for this one"
         ) from error
     logger.info("models run on %s in %s", describe(device), dtype)
     return device
@@ -86,12 +88,12 @@ def gpu_failures(device: Any) -> Iterator[None]:
         Nothing.
 
     Raises:
-        SetupError: CUDA failed in a way that it does not come back from in this process.
+        SetupError: it failed in a way that it does not come back from in this process.
     """
     try:
         yield
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
+        if not any(words in str(error) for words in _FAILED):
             raise
         raise SetupError(f"{device} failed, and this worker ends: {_first_line(error)}") from error
 

@@ -24,6 +24,10 @@ NO_ROOM = "take a smaller stage.width_px and stage.height_px, or a larger GPU"
 
 TRIAL = "a photo of a house"
 
+_MAX_COMPILED = 64
+"""Versions of a block: some for each size of batch. Beyond torch's own limit of 8 a block is
+no more compiled, and only a log tells."""
+
 
 def load(found: FoundModel, name: str, drawing: Drawing, device: Any, dtype: Dtype) -> Diffusion:
     """Load a pipeline from its folder; never from the network, and no pickles.
@@ -86,6 +90,9 @@ def compile_blocks(diffusion: Diffusion) -> None:
     part = diffusion.denoiser
     if part is None:
         raise SetupError("this model cannot be compiled: leave out stage.compile")
+    import torch._dynamo
+
+    torch._dynamo.config.recompile_limit = _MAX_COMPILED
     logger.info("the first batch is slow: the model is compiled, which takes minutes")
     try:
         part.compile_repeated_blocks(dynamic=False)  # its layers are alike: one is compiled

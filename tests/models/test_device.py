@@ -49,9 +49,10 @@ def test_an_old_gpu_is_told_to_use_float16(monkeypatch):
         open_device("cuda:0", "bfloat16", 1)
 
 
-def test_a_gpu_that_failed_ends_the_worker_and_is_no_fault_of_the_shard():
-    message = r"cuda:0 failed.*: CUDA error: an illegal memory"
+@pytest.mark.parametrize("maker", ["CUDA", "HIP"])
+def test_a_gpu_that_failed_ends_the_worker_and_is_no_fault_of_the_shard(maker):
+    message = rf"cuda:0 failed.*: {maker} error: an illegal memory"
     with pytest.raises(SetupError, match=message), gpu_failures(torch.device("cuda:0")):
-        raise RuntimeError("CUDA error: an illegal memory access\nCompile with more")
+        raise RuntimeError(f"{maker} error: an illegal memory access\nCompile with more")
     with pytest.raises(RuntimeError, match="shapes"), gpu_failures(torch.device("cpu")):
         raise RuntimeError("shapes cannot be multiplied")
