@@ -3,10 +3,11 @@
 Simulated servers: each computes so many answers at once, in a fixed time each. A bare loop of
 aiohttp measures each alone; then the stage is run over all, with real contexts in this process.
 
-    python benchmarks/llm.py [equal] [different] [bad] [endless] [real]
+    python benchmarks/llm.py [equal] [different] [short] [bad] [endless] [real]
 
 equal, different: servers of equal speed, and of different ones: the stage's answers per second by
 the sum of what the bare loops get.
+short: different servers and shards of 20, 100 and 1,000 captions, by one worker and by several.
 bad: of 10,000 captions a hundredth is never answered: the others' answers per second by those of a
 run without any, and how long the last ones take.
 endless: the same of 2,000, where each of them also keeps its server busy until it is given up.
@@ -20,6 +21,8 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import aiohttp
 
@@ -30,7 +33,14 @@ from tests.stages.rewriting import stage, write_captions
 SLOTS = 8
 IN_FLIGHT = SLOTS + 2
 EQUAL_S, DIFFERENT_S = (0.2, 0.2, 0.2, 0.2), (0.1, 0.2, 0.4, 0.8)
+SHORT = ((20, 60), (100, 24), (1000, 4))
 TIMEOUT_S = 10
+SETTINGS = {
+    "api": "openai",
+    "options": {},
+    "servers__max_in_flight": IN_FLIGHT,
+    "min_language_score": 0.0,  # the filter is part of it, its judgement is not
+}
 
 
 def bare(url: str, num: int, in_flight: int, limit: int = 1000) -> float:
@@ -71,11 +81,9 @@ class Measured:
     """
 
     def __init__(self, urls: Sequence[str], captions: dict[str, str], **changes: object) -> None:
-        settings = {"api": "openai", "options": {}, "servers__max_in_flight": IN_FLIGHT}
-        settings["min_language_score"] = 0.0  # the filter is part of it, its judgement is not
         with tempfile.TemporaryDirectory() as folder:
             write_captions(folder, captions)
-            run = Drive(stage(folder, urls, **{**settings, **changes}), folder)
+            run = Drive(stage(folder, urls, **{**SETTINGS, **changes}), folder)
             (shard,) = run.plan()
             run.state = run.stage.setup(run.setup_context())
             answered_at = []
@@ -127,13 +135,50 @@ def simulated(seconds: Sequence[float]):
 def against_bare_loops(name: str, seconds: Sequence[float], num: int) -> None:
     """The stage's rate by the sum of the servers' own."""
     with simulated(seconds) as urls:
-        alone = [
-            bare(url, int(5 * SLOTS / one), IN_FLIGHT)
-            for url, one in zip(urls, seconds, strict=True)
-        ]
+        alone = sum_of_bare(urls, seconds)
         got = Measured(urls, captions(num))
-    ratio = got.rate / sum(alone)
-    show(name, sum_of_bare=sum(alone), stage=got.rate, ratio=ratio, cpu_ms=got.cpu_ms)
+    show(name, sum_of_bare=alone, stage=got.rate, ratio=got.rate / alone, cpu_ms=got.cpu_ms)
+
+
+def sum_of_bare(urls: Sequence[str], seconds: Sequence[float]) -> float:
+    """Answers per second of all servers, each asked alone."""
+    pairs = zip(urls, seconds, strict=True)
+    return sum(bare(url, int(5 * SLOTS / one), IN_FLIGHT) for url, one in pairs)
+
+
+def short_shards(seconds: Sequence[float], nums_workers: Sequence[int]) -> None:
+    """The stage's rate over many shards, from the first caption to the last shard's end."""
+    with simulated(seconds) as urls:
+        alone = sum_of_bare(urls, seconds)
+        for size, num_shards in SHORT:
+            for num in nums_workers:
+                rate = rate_of_workers(urls, num, num_shards, size)
+                show(f"shards of {size}, workers: {num}", stage=rate, ratio=rate / alone)
+
+
+def rate_of_workers(urls: Sequence[str], num: int, num_shards: int, size: int) -> float:
+    """Answers per second of so many workers, threads here, which share the shards."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(num_shards):
+            write_captions(folder, captions(size), f"{number:05}")
+        plan = stage(folder, urls, **SETTINGS)
+        workers = [Drive(plan, Path(folder, f"worker{number}")) for number in range(num)]
+        for one in workers:
+            one.state = one.stage.setup(one.setup_context())
+        shards = workers[0].plan()
+
+        def work(number: int) -> None:
+            for shard in shards[number::num]:
+                workers[number].process(shard)
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(num) as pool:
+            list(pool.map(work, range(num)))
+        seconds = time.perf_counter() - began
+        for one in workers:
+            assert one.stats()["samples"] == size * len(one.results)
+            one.exit_stack.close()
+    return num_shards * size / seconds
 
 
 def with_bad_captions(num: int, words: Sequence[str]) -> None:
@@ -161,6 +206,7 @@ def real(num: int = 60, max_tokens: int = 16) -> None:
 WHAT = {
     "equal": lambda: against_bare_loops("equal servers", EQUAL_S, 3000),
     "different": lambda: against_bare_loops("different servers", DIFFERENT_S, 3000),
+    "short": lambda: short_shards(DIFFERENT_S, (1, 2, 4)),
     "bad": lambda: with_bad_captions(10_000, ("HANG",)),
     "endless": lambda: with_bad_captions(2_000, ("ENDLESS",)),
     "real": real,

@@ -146,6 +146,7 @@ class LlmClient:
                     if running and should_end():
                         return False
                     self._pool.look()
+                    tries.look()
             finally:
                 for task in tasks:
                     task.cancel()

@@ -11,6 +11,9 @@ from hpcpipe.errors import OutageError
 Probe = Callable[[Server], Awaitable[LlmError | None]]
 """Asks a server the simplest thing; gives what is wrong with it, or None."""
 
+_MIN_LATE_S, _LATE = 1.0, 4.0
+"""A request is late after so many seconds, and so many times what others take."""
+
 _Waiter = tuple["asyncio.Future[tuple[Server, int]]", Collection[Server]]
 
 
@@ -39,6 +42,11 @@ class Pool:
     def is_idle(self) -> bool:
         """True where nobody waits for a place, and there is one. Raises nothing."""
         return not self._waiters and any(server.has_room for server in self.servers)
+
+    @property
+    def late_s(self) -> float:
+        """After how long a request is late, whichever server has it. Raises nothing."""
+        return max(_MIN_LATE_S, _LATE * max(server.mean_s for server in self.servers))
 
     def begin(self) -> None:
         """Begin anew, in a new event loop: nothing is in flight, patience is whole.

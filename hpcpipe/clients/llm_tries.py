@@ -6,12 +6,14 @@ three times one after the other, would make everybody wait.
 """
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hpcpipe.clients import llm_api
 from hpcpipe.clients.llm_failure import DISCONNECTED, Blame, LlmError
+from hpcpipe.clients.llm_hedges import Hedges, Outcome
 from hpcpipe.clients.llm_options import ChatModel
 from hpcpipe.clients.llm_pool import Pool
 from hpcpipe.clients.llm_records import Answer, Judge, Question
@@ -23,8 +25,6 @@ Send = Callable[[Server, bytes], Awaitable[bytes]]
 _MAX_REFUSED = 10
 """A question that servers refuse so often, and answer others, is itself at fault."""
 _LOOK_S = 0.2
-_MIN_LATE_S, _LATE = 1.0, 4.0
-"""A try is late after so many seconds, and so many times what others take."""
 
 
 class Tries:
@@ -55,15 +55,26 @@ class Tries:
         self._send = send
         self._judge = judge
         self._max_tries = max_tries
+        self._hedges = Hedges(pool)
         self._is_over = False
         self._sleeping: set[asyncio.Future[None]] = set()
 
     def no_more(self) -> None:
         """There is nothing else to ask: the last ones may be hurried. Raises nothing."""
-        self._is_over = True
+        if not self._is_over:
+            self._is_over = True
+            self._hedges.begin()
         for sleeping in self._sleeping:
             if not sleeping.done():
                 sleeping.set_result(None)
+
+    def look(self) -> None:
+        """Look whether the last ones can be hurried; to be called several times a second.
+
+        Raises:
+            Nothing.
+        """
+        self._hedges.look()
 
     async def answer(self, question: Question) -> Answer:
         """Ask a question until it is answered, or has failed for good. Raises nothing."""
@@ -104,34 +115,36 @@ class Tries:
         return [one.result() for one in ended]
 
     def _is_late(self, began_at: float) -> bool:
-        usual_s = max(server.mean_s for server in self._pool.servers)
-        late_s = max(_MIN_LATE_S, _LATE * usual_s)
         is_last = self._is_over and self._pool.is_idle
-        return is_last and time.monotonic() - began_at > late_s
+        return is_last and time.monotonic() - began_at > self._pool.late_s
 
     async def _try(self, question: Question, number: int, tried: set[Server]) -> Answer:
         """Ask until a server gives an answer, or a failure that is the question's own."""
         body = llm_api.request(self._model, question.text, question.seed + number)
+        send = functools.partial(self._request, body, tried)
         num_refused = 0
         while True:
             server, ticket = await self._pool.acquire(tried)
-            tried.add(server)
-            sent_at = time.monotonic()
-            text = failure = None
-            try:
-                text = self._judge(llm_api.answer_text(self._model, await self._send(server, body)))
-                server.answered(time.monotonic() - sent_at)
-            except LlmError as error:
-                failure = error
-                self._note(failure, server, sent_at)
-            finally:
-                self._pool.release(server, ticket)
+            server, text, failure = await self._hedges.ask(server, ticket, send)
             if failure is not None and not await self._is_own(failure, server):
                 tried.discard(server)
                 num_refused += failure.kind != "connect"
                 if num_refused < _MAX_REFUSED:
                     continue
             return Answer(question.index, text, failure, number + 1, server.url)
+
+    async def _request(self, body: bytes, tried: set[Server], server: Server) -> Outcome:
+        """Send one request, and conclude from what comes what is to be thought of the server."""
+        tried.add(server)
+        sent_at = time.monotonic()
+        text = failure = None
+        try:
+            text = self._judge(llm_api.answer_text(self._model, await self._send(server, body)))
+            server.answered(time.monotonic() - sent_at)
+        except LlmError as error:
+            failure = error
+            self._note(failure, server, sent_at)
+        return Outcome(server, text, failure)
 
     def _note(self, failure: LlmError, server: Server, sent_at: float) -> None:
         """Conclude from a failure what is to be thought of its server."""

@@ -14,6 +14,7 @@ from hpcpipe.errors import ConfigError, OutageError, SetupError
 from tests.clients.llm import CHAT, PROBE, ask, client, hang_up, model, options, said
 from tests.servers.gate import gate
 from tests.servers.raw_http import raw_server, redirect, reply
+from tests.waiting import wait_until
 
 OLLAMA = "/api/chat"
 
@@ -158,12 +159,22 @@ def test_an_answer_that_drips_is_given_up_in_time(server):
     assert answers["a"].failure.kind == "timeout"
 
 
+def once_left_alone(asked):
+    """Answers are given once it is known that the first server is not well."""
+
+    def answer(connection, request):
+        wait_until(lambda: asked.servers[0].trouble)
+        echo(connection, request)
+
+    return answer
+
+
 def test_a_server_that_is_down_costs_no_question_a_try(server):
-    server.answers[CHAT] = echo
     texts = [str(number) for number in range(50)]
     with raw_server() as gone:
         url = gone.url
     asker = client([url, server.url], attempts=1)
+    server.answers[CHAT] = once_left_alone(asker)
     answers, _ = ask(asker, texts)
     assert [answers[text].text for text in texts] == texts
     assert "no connection" in asker.servers[0].trouble
@@ -175,10 +186,10 @@ BUSY = ["503 Busy", "429 Too Many", "401 Who", "404 No model"]
 @pytest.mark.parametrize("status", BUSY)
 def test_a_server_that_cannot_now_costs_no_question_a_try(server, status):
     with raw_server() as other:
-        server.answers[CHAT] = reply(status)
-        other.answers[CHAT] = echo
-        texts = [str(number) for number in range(20)]
         asker = client([server.url, other.url], attempts=1)
+        server.answers[CHAT] = reply(status)
+        other.answers[CHAT] = once_left_alone(asker)
+        texts = [str(number) for number in range(20)]
         answers, _ = ask(asker, texts)
         assert [answers[text].text for text in texts] == texts
         assert status[:3] in asker.servers[0].trouble
@@ -299,14 +310,18 @@ def test_one_that_hangs_does_not_keep_its_place(server):
 
 
 def test_the_last_ones_are_tried_elsewhere_without_waiting_for_the_first(server):
+    def choose(connection, asked):
+        is_first = json.loads(asked.body)["seed"] % 100 == 0
+        (server.hang if is_first and b"stuck" in asked.body else echo)(connection, asked)
+
     with raw_server() as other:
-        server.answers[CHAT] = but_for_probes(server.hang)
-        other.answers[CHAT] = echo
+        server.answers[CHAT] = other.answers[CHAT] = choose
         asker = client([server.url, other.url], timeout_s=600.0)
-        answers, is_done = ask(asker, ["a", "b"])  # one at each server, then the first's again
+        answers, is_done = ask(asker, ["stuck", "b"])
+        other.released.set()
         assert is_done
-        assert {answers[text].text for text in "ab"} == {"a", "b"}
-        assert sorted(answers[text].num_tries for text in "ab") == [1, 2]
+        assert {answers[text].text for text in answers} == {"stuck", "b"}
+        assert [answers[text].num_tries for text in ("stuck", "b")] == [2, 1]
 
 
 def test_it_can_be_ended(server):
