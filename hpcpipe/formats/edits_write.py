@@ -1,7 +1,7 @@
 """Edits of one shard, written: one tar, or a folder of loose files. ``edits`` reads both."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Literal
 
 from hpcpipe.formats.sample_writers import OpenOutput
@@ -79,6 +79,37 @@ EDITS_WRITERS: dict[EditsFormat, type[TarEdits] | type[LooseEdits]] = {
     "tar": TarEdits,
     "files": LooseEdits,
 }
+
+
+class LooseNames:
+    """The names of one shard's loose files, so that none is a file and a folder at once."""
+
+    def __init__(self) -> None:
+        """Begin without any. Raises nothing."""
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+
+    def take(self, key: str, extensions: Iterable[str]) -> bool:
+        """Take the names of a sample's files.
+
+        Args:
+            key: its key.
+            extensions: of its files.
+
+        Returns:
+            False where one is a folder of a sample that came before, or the other way round.
+
+        Raises:
+            Nothing.
+        """
+        name = key.removeprefix("./")
+        files = {f"{name}.{extension}" for extension in extensions}
+        folders = {name[:end] for end, char in enumerate(name) if char == "/"}
+        if files & self._folders or folders & self._files:
+            return False
+        self._files |= files
+        self._folders |= folders
+        return True
 
 
 def loose_name(shard: str, key: str, extension: str) -> str:

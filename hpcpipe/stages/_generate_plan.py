@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hpcpipe.errors import PlanError
+from hpcpipe.formats.edits_write import shard_above
 from hpcpipe.formats.listing import ids_from_paths
 from hpcpipe.formats.remote import display, is_remote
 from hpcpipe.stage import Input, PlanContext, Shard
@@ -33,11 +34,13 @@ def plan(stage: "GenerateImages", ctx: PlanContext) -> Iterator[Shard]:
 
     Raises:
         PlanError: no prompts, or no selected samples for any of them; or these would be written
-            over.
+            over; or edits of two shards would lie in one folder.
     """
     _check_places(stage)
     prompts = ctx.list_inputs(stage.input, (PROMPTS_SUFFIX,))
     ids = ids_from_paths(prompts, stage.input, (PROMPTS_SUFFIX,))
+    if stage.edits_format == "files":
+        _check_loose(ids)
     metas = _beside(prompts, ctx)
     selected = {} if stage.selected is None else _selected(stage.selected, ids, ctx)
     for shard_id, item in zip(ids, prompts, strict=True):
@@ -58,6 +61,17 @@ def _check_places(stage: "GenerateImages") -> None:
             f"stage.output is the folder of stage.selected ({places[0]}): new samples would "
             "replace the originals' json; give another folder"
         )
+
+
+def _check_loose(ids: list[str]) -> None:
+    """Refuse shards whose loose edits could not be told from each other's. Raises PlanError."""
+    known = set(ids)
+    for one in ids:
+        if (upper := shard_above(one, known)) is not None:
+            raise PlanError(
+                f"the shards {upper!r} and {one!r} would both have loose edits in the folder "
+                f"{one}/: use stage.edits_format=tar, or give {upper!r} another name"
+            )
 
 
 def _beside(prompts: list[Input], ctx: PlanContext) -> dict[str, Input]:

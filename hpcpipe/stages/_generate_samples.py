@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpcpipe.formats.captions import decode_captions, decode_notes
 from hpcpipe.formats.edit_origins import Edit, LooseFiles
-from hpcpipe.formats.edits_write import is_plain_key
+from hpcpipe.formats.edits_write import LooseNames, is_plain_key
 from hpcpipe.formats.samples import split_key
 from hpcpipe.formats.selected import decode_selected
 from hpcpipe.formats.source import read_whole
@@ -80,6 +80,7 @@ def read_samples(stage: "GenerateImages", shard: Shard) -> list[Sample]:
         selected = {}
     samples = []
     names: set[str] = set()
+    loose = LooseNames() if stage.edits_format == "files" else None
     for key, text in prompts.items():
         prompt = text.encode("utf-8", "replace").decode()  # no tokenizer takes half a character
         original = (selected or {}).pop(key, None)
@@ -87,6 +88,8 @@ def read_samples(stage: "GenerateImages", shard: Shard) -> list[Sample]:
         name = key.removeprefix("./")
         if not left_out and name in names:  # its edit could not be told from the other's
             left_out = "repeated_key"
+        elif not left_out and loose is not None:
+            left_out = "" if loose.take(key, stage.extensions) else "clashing_key"
         names.add(name)
         original = original or Original({}, None, None)
         seed = sample_seed(key, stage.seed)

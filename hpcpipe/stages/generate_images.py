@@ -113,6 +113,11 @@ class GenerateImages(Stage):
             negative_prompt=self.negative_prompt,
         )
 
+    @property
+    def extensions(self) -> tuple[str, ...]:
+        """Extensions of a new sample's files."""
+        return (self.image_format, "txt", "json")
+
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """List one shard for each file of prompts.
 

@@ -187,6 +187,19 @@ def test_keys_that_are_one_name_to_reshard_are_drawn_once(drive, edits_format):
     assert [(n["key"], n["reason"]) for n in notes(one)] == [("k0", None), ("./k0", "repeated_key")]
 
 
+@pytest.mark.parametrize("edits_format", ["tar", "files"])
+def test_a_sample_whose_file_would_be_anothers_folder_is_left_out(drive, edits_format):
+    keys = ["k", "k.jpg/z", "a.txt/b/c", "a", "a.txt/d"]
+    one = drive(prompts=dict.fromkeys(keys, "a nurse"), edits_format=edits_format).run()
+    if edits_format == "tar":
+        assert one.stats() == {"samples": 5, "images": 5}
+        return
+    assert one.stats() == {"samples": 5, "images": 3, "left_out_prompt.clashing_key": 2}
+    assert [n["key"] for n in notes(one) if n["reason"] == "clashing_key"] == ["k.jpg/z", "a"]
+    made = {path.name for path in Path(one.out, "0").rglob("*.jpg")}
+    assert made == {"k.jpg", "c.jpg", "d.jpg"}
+
+
 def test_pictures_that_are_none_are_failed_samples(drive, monkeypatch):
     one = drive()
     (shard,) = one.plan()

@@ -117,6 +117,18 @@ def test_ids_are_kept_in_folders(tmp_path):
     ]
 
 
+def test_loose_edits_that_could_be_of_two_shards_are_refused(tmp_path):
+    """``a/b/c.jpg`` would be of the sample ``b/c`` of ``a`` and of ``c`` of ``a/b``."""
+    for shard, key in (("a", "b/c"), ("a/b", "c")):
+        write_prompts(tmp_path, shard, {key: "a nurse"})
+    options = {"input": str(tmp_path / "prompts/**/*.json"), "model": "tiny"}
+    loose = compose_run("generate_images", edits_format="files", **options).stage
+    with pytest.raises(PlanError, match=r"'a' and 'a/b' .* stage\.edits_format=tar"):
+        plan(loose, tmp_path)
+    tars = compose_run("generate_images", edits_format="tar", **options).stage
+    assert [shard.id for shard in plan(tars, tmp_path)] == ["a", "a/b"]
+
+
 def test_what_is_left_out_is_told_apart(tmp_path):
     write_prompts(
         tmp_path, prompts={"k0": "a nurse", "k1": " ", "../k2": "x", "k3": "not selected"}
