@@ -9,7 +9,7 @@ rewrite_captions  new captions by a language model
 
 A file with an underscore in front is a part of a stage, not one by itself. Of several:
     _file_shards      one shard for each input file
-    _look             samples as people look at them: lines at random, originals with their faces
+    _look             samples as people look at them: some at random, originals with their faces
 
 Of reshard:
     _keep             the keep list, for both ways
@@ -38,7 +38,7 @@ Of filter_faces:
     _filter_faces_sample    what a sample says of itself, or why it cannot be judged
     _filter_faces_metadata  faces that its json names
     _filter_faces_tools     faces in its image: decoding and detecting at the same time
-    _filter_faces_look      selected samples as people look at them
+    _filter_faces_look      selected samples, and some left out, as people look at them
 
 Of rewrite_captions:
     _rewrite_read      the captions of a file or a tar

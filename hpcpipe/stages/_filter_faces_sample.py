@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcpipe.formats.samples import IMAGE_EXTENSIONS, MAX_JSON_BYTES, Sample
+from hpcpipe.formats.selected import Face
 from hpcpipe.formats.source import Source
 from hpcpipe.formats.tar import Member
 
@@ -43,12 +44,18 @@ class LeftOut:
         status: `LEFT_OUT`, or `FAILED` where something is wrong with it. Counters are called so.
         reason: class of what kept it from being selected.
         message: what is wrong in words; None where the class says it all.
+        faces: those that were found and are too small.
+        offset_bytes: where its image's content begins in the uncompressed tar.
+        size_bytes: of the image's content; 0 where it was not looked at, or has none.
     """
 
     key: str
     status: str
     reason: str
     message: str | None = None
+    faces: tuple[Face, ...] = ()
+    offset_bytes: int = 0
+    size_bytes: int = 0
 
 
 def read_candidate(source: Source, sample: Sample, key: str) -> Candidate | LeftOut:

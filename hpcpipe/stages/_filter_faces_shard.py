@@ -162,7 +162,8 @@ class FilesOfShard:
                 self._select(sample, large)
                 return
             why = "small_faces" if faces else "no_face"
-            sample = LeftOut(sample.key, LEFT_OUT, why)
+            place = (sample.offset_bytes, sample.size_bytes)
+            sample = LeftOut(sample.key, LEFT_OUT, why, None, faces, *place)
         self.counts[f"{sample.status}.{sample.reason}"] += 1
         self._left_out.write(json.dumps(asdict(sample)).encode() + b"\n")
 

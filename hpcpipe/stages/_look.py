@@ -1,4 +1,4 @@
-"""What stages share that show samples: lines of a list at random, originals with their faces."""
+"""What stages share that show samples: which ones, at random; originals with their faces."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +10,24 @@ from hpcpipe.formats.source import GZIP_SUFFIXES, open_source
 from hpcpipe.stage import Box, Picture
 
 ORIGINAL = "original"
+_LEFT_OUT_SHARE = 4
+
+
+def num_left_out(random: Random, num_samples: int, num_made: int) -> int:
+    """Say how many of the samples that are shown may be such as were left out: about a quarter.
+
+    Args:
+        random: rounds, so that there are some on a sheet of few samples each of many shards.
+        num_samples: how many are shown.
+        num_made: samples there are that were not left out.
+
+    Returns:
+        The number; more than a quarter where there are too few others.
+
+    Raises:
+        Nothing.
+    """
+    return max(int(num_samples / _LEFT_OUT_SHARE + random.random()), num_samples - num_made)
 
 
 def some_lines(content: bytes, random: Random, num_lines: int) -> bytes:

@@ -8,10 +8,8 @@ from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display
 from hpcpipe.formats.source import read_whole
 from hpcpipe.stage import Look, LookContext, Shard
+from hpcpipe.stages._look import num_left_out
 from hpcpipe.stages._rewrite_rows import MADE
-
-_LEFT_OUT_SHARE = 4
-"""One in so many is one that was left out, where there are some."""
 
 
 def look(shard: Shard, ctx: LookContext, num_samples: int) -> Iterator[Look]:
@@ -33,7 +31,7 @@ def look(shard: Shard, ctx: LookContext, num_samples: int) -> Iterator[Look]:
     rows = _rows(read_whole(path), path)
     made = [number for number, row in enumerate(rows) if row["status"] == MADE]
     others = [number for number, row in enumerate(rows) if row["status"] != MADE]
-    num_others = min(len(others), max(num_samples // _LEFT_OUT_SHARE, num_samples - len(made)))
+    num_others = min(len(others), num_left_out(ctx.random, num_samples, len(made)))
     chosen = ctx.random.sample(others, num_others)
     chosen += ctx.random.sample(made, min(len(made), num_samples - num_others))
     for number in sorted(chosen):

@@ -11,7 +11,7 @@ import pytest
 from hpcpipe.compose.api import compose_run
 from hpcpipe.errors import BadInputError
 from hpcpipe.runtime.contact_sheet import LookContext
-from hpcpipe.stage import Box, Shard
+from hpcpipe.stage import Box, Picture, Shard
 from hpcpipe.stages._rewrite_rows import FAILED, MADE, Row, encode_rows
 from tests.stages import rewriting
 from tests.stages.drive import Drive
@@ -33,27 +33,43 @@ def tar(tmp_path):
         for number in range(9)
         for member in sample(f"k{number}", {"face_bboxes": [BOX] * (number % 3)}, image=ASTRONAUT)
     ]
+    small = {"face_bboxes": [[0.5, 0.5, 0.6, 0.6]] * 2}
+    members += [*sample("small", small, image=ASTRONAUT), *sample("bad", b"{", image=ASTRONAUT)]
     return write_tar(tmp_path / "in/0.tar", members)
 
 
 @pytest.mark.parametrize("kind", ["plain", "gzip"])
-def test_selected_samples_are_shown_with_their_faces(tmp_path, tar, kind):
+def test_samples_are_shown_with_their_faces_and_why_they_were_left_out(tmp_path, tar, kind):
     if kind == "gzip":
         with tar.open("rb") as plain, gzip.open(f"{tar}.gz", "wb") as packed:
             shutil.copyfileobj(plain, packed)
         tar.unlink()
-    run = drive(tmp_path / "in", tmp_path).run()
+    run = drive(tmp_path / "in", tmp_path, min_face_area=0.01).run()
     found = looks(run, run.shards[0], 4)
-    assert len(found) == 4
+    assert ["left out" in one.pictures[0].title for one in found] == [False] * 3 + [True]
     assert found == looks(run, run.shards[0], 4)
-    assert [one.key[1] for one in looks(run, run.shards[0], 99)] == list("124578")
-    for one in found:
+    everything = looks(run, run.shards[0], 99)
+    assert [one.key[1] for one in everything[:6]] == list("124578")
+    for one in everything[:6]:
         (picture,) = one.pictures
         num_faces = int(one.key[1:]) % 3
         assert (picture.title, picture.content) == ("original", ASTRONAUT)
         assert picture.boxes == (Box(tuple(BOX)),) * num_faces
         assert one.texts == (("caption", f"caption of {one.key}"),)
         assert one.facts == {"faces": num_faces}
+    others = {one.key: one.pictures[0] for one in everything[6:]}
+    assert sorted(others) == ["k0", "k3", "k6", "small"]
+    assert others["k0"] == Picture("left out: no face", ASTRONAUT, "it has no image")
+    assert (others["small"].title, others["small"].content) == ("left out: small faces", ASTRONAUT)
+    assert others["small"].boxes == (Box((0.5, 0.5, 0.6, 0.6)),) * 2
+
+
+def test_sheets_of_few_samples_a_shard_have_some_that_were_left_out(tmp_path, tar):
+    run = drive(tmp_path / "in", tmp_path).run()
+    found = [one for seed in range(40) for one in looks(run, run.shards[0], 3, seed)]
+    others = [one for one in found if "left out" in one.pictures[0].title]
+    assert len(found) == 120
+    assert 20 <= len(others) <= 40
 
 
 def test_originals_that_are_gone_are_missed_with_their_name(tmp_path, tar):
