@@ -12,9 +12,11 @@ from typing import Any
 
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.remote import display
+from hpcpipe.formats.source import Source
 
 CAPTIONS_SUFFIX = ".json"
 NOTES_SUFFIX = ".meta.jsonl"
+_MAX_BYTES = 1 << 30
 _NOTED = ("model", "choices", "seed")
 """What is taken over of the lines that ``rewrite_captions`` writes."""
 
@@ -38,6 +40,29 @@ def encode_captions(captions: Mapping[str, str]) -> bytes:
 def one_line(text: str) -> str:
     """Put a caption on one line: every line break becomes one space. Raises nothing."""
     return " ".join(text.splitlines())
+
+
+def read_captions_file(source: Source) -> bytes:
+    """Read a file of captions, or of how they were made, whole.
+
+    Args:
+        source: the file.
+
+    Returns:
+        Its bytes.
+
+    Raises:
+        BadInputError: it is too large to be one shard's.
+        OutageError: a remote store is down.
+        TransientShardError: it failed otherwise.
+        OSError: reading failed.
+    """
+    if source.size_bytes > _MAX_BYTES:
+        raise BadInputError(
+            f"{display(source.path)} has {source.size_bytes} bytes, more than {_MAX_BYTES}: no "
+            "file of one shard's captions"
+        )
+    return source.read_at(0, source.size_bytes)
 
 
 def decode_captions(content: bytes, path: str) -> dict[str, str]:

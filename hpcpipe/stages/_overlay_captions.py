@@ -8,11 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hpcpipe.formats.captions import decode_captions, decode_notes, one_line
+from hpcpipe.formats.captions import (
+    decode_captions,
+    decode_notes,
+    one_line,
+    read_captions_file,
+)
 from hpcpipe.formats.edit_origins import Edit
 from hpcpipe.formats.json_records import read_record, strict_json
 from hpcpipe.formats.samples import MAX_JSON_BYTES, Sample
-from hpcpipe.formats.source import Source, read_whole
+from hpcpipe.formats.source import Source, open_source
 from hpcpipe.formats.tar import Member
 from hpcpipe.stages._overlay_write import TarCopy
 
@@ -43,14 +48,14 @@ class NewCaptions:
         self.path = path
         self._source = source
         self._counts = counts
-        content = read_whole(path)
-        self._captions = decode_captions(content, path)
-        self.num_read = len(content)
+        with open_source(path) as file:
+            self._captions = decode_captions(read_captions_file(file), path)
+            self.num_read = file.num_read
         self._notes: dict[str, dict[str, Any]] = {}
         if notes is not None:
-            content = read_whole(notes)
-            self._notes = decode_notes(content, notes)
-            self.num_read += len(content)
+            with open_source(notes) as file:
+                self._notes = decode_notes(read_captions_file(file), notes)
+                self.num_read += file.num_read
         self._unmatched = dict.fromkeys(self._captions)
 
     def find(self, keys: Sequence[str]) -> list[dict[str, Edit] | None]:

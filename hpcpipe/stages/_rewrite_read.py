@@ -4,16 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from hpcpipe.errors import BadInputError
-from hpcpipe.formats.captions import decode_captions, one_line
-from hpcpipe.formats.remote import display
+from hpcpipe.formats.captions import decode_captions, one_line, read_captions_file
 from hpcpipe.formats.samples import MAX_JSON_BYTES, Sample, group
 from hpcpipe.formats.source import TAR_SUFFIXES, Source, open_source
 from hpcpipe.formats.tar import Member, scan
 from hpcpipe.stage import Input, ShardContext
 
 SUFFIXES = (".json", *TAR_SUFFIXES)
-_MAX_CAPTIONS_BYTES = 1 << 30
 _AT_ONCE = 256
 
 
@@ -53,19 +50,10 @@ def read_captions(item: Input, ctx: ShardContext) -> list[tuple[str, str | None]
         if is_tar:
             found = list(_of_tar(source, ctx))
         else:
-            captions = decode_captions(_whole(source), item.path)
+            captions = decode_captions(read_captions_file(source), item.path)
             found = [(key, one_line(caption)) for key, caption in captions.items()]
         ctx.count_read(source.num_read)
     return found
-
-
-def _whole(source: Source) -> bytes:
-    if source.size_bytes > _MAX_CAPTIONS_BYTES:
-        raise BadInputError(
-            f"{display(source.path)} has {source.size_bytes} bytes, more than "
-            f"{_MAX_CAPTIONS_BYTES}: no file of one shard's captions"
-        )
-    return source.read_at(0, source.size_bytes)
 
 
 def _of_tar(source: Source, ctx: ShardContext) -> Iterator[tuple[str, str | None]]:

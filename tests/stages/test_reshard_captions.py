@@ -3,6 +3,7 @@
 import json
 import tarfile
 
+import fsspec
 import pytest
 import webdataset
 
@@ -141,6 +142,22 @@ def test_captions_of_no_sample_and_of_no_shard_are_told(tmp_path, capsys):
     assert (tmp_path / "run/artifacts/edits_of_no_shard.txt").read_text() == "77.json\n"
     assert (tmp_path / "out/edits_unmatched/0.txt").read_text() == "lost\n../../gone\n"
     assert dict(read_tar(tmp_path / "out/0.tar"))["k0.txt"] == b"new"
+
+
+def test_captions_and_tars_may_be_remote(tmp_path):
+    fs = fsspec.filesystem("memory")
+    path = write_tar(tmp_path / "0.tar", with_json("k0", RECORD))
+    captions(tmp_path, "0", {"k0": "new"}, [Row(key="k0", status=MADE, model="llm")])
+    try:
+        fs.pipe("/captions/in/a/0.tar", path.read_bytes())
+        for file in (tmp_path / "edits").iterdir():
+            fs.pipe(f"/captions/edits/a/{file.name}", file.read_bytes())
+        options = {"input": "memory://captions/in/**/*.tar", "edits": "memory://captions/edits"}
+        run(tmp_path, **options)
+    finally:
+        fs.rm("/captions", recursive=True)
+    record = json.loads(result(tmp_path, "a/0")["k0.json"])
+    assert (record["caption"], record["rewritten"]["model"]) == ("new", "llm")
 
 
 def test_other_json_beside_tars_of_edits_is_not_spoken_of(tmp_path):
