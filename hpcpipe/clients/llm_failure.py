@@ -91,6 +91,27 @@ def of_status(status: int, text: str, pause_s: float | None) -> LlmError:
     return LlmError(f"http_{status}", said, Blame.UNKNOWN, pause_s=pause_s)
 
 
+_FINAL = frozenset({"content_filter", "refused"})
+
+
+def may_pass(kind: str) -> bool:
+    """Tell whether a question that failed may be answered another time.
+
+    Args:
+        kind: class of the failure.
+
+    Returns:
+        False where the same question would fail anywhere.
+
+    Raises:
+        Nothing.
+    """
+    status = kind.removeprefix("http_")
+    if status.isdecimal():
+        return not of_status(int(status), "", None).is_final
+    return kind not in _FINAL
+
+
 WRONG_SETTINGS = frozenset(
     {"redirect", "http_400", "http_401", "http_402", "http_403", "http_404", "http_405", "http_422"}
 )

@@ -56,7 +56,7 @@ class Config:
         core_fingerprint: the same without the output folder.
         limit: work on the first so many shards only.
         extend: take in inputs that are new since the plan was made.
-        retry_failed: try again, in new shards, what failed inside finished ones.
+        retry_failed: try again what failed inside finished shards.
         adopt: take over an output folder whose run is gone.
         wait: follow a submitted run to its end.
         run: how shards are run.

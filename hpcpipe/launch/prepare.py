@@ -64,11 +64,16 @@ def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[Ru
     elif changed:
         raise _outdated(run, config, changed)
     elif config.retry_failed:
-        num_new = retry_failures(run, config)
-        how = f"resumed, {plural(num_new, 'new shard')} of failures" if num_new else _NO_FAILURES
+        how = _retried(*retry_failures(run, config))
     if sources and read_sources(run) != sources:
         write_sources(run.path, sources)
     return run, how
+
+
+def _retried(num_new: int, num_again: int) -> str:
+    if num_again:
+        return f"resumed, {plural(num_again, 'shard')} with failures to be done again"
+    return f"resumed, {plural(num_new, 'new shard')} of failures" if num_new else _NO_FAILURES
 
 
 def _outdated(run: RunDir, config: Config, changed: Sequence[str]) -> RunMismatchError:

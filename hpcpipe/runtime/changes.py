@@ -64,19 +64,20 @@ def extend_plan(run: RunDir, config: Config) -> tuple[int, int]:
     return len(shards) - len(changed), len(changed)
 
 
-def retry_failures(run: RunDir, config: Config) -> int:
-    """Plan new shards for what failed inside finished ones, which stay as they are.
+def retry_failures(run: RunDir, config: Config) -> tuple[int, int]:
+    """Plan what failed inside finished shards: in new ones, or those again from what they made.
 
     Args:
         run: the run.
         config: its config.
 
     Returns:
-        Number of new shards; 0 where nothing is worth another try.
+        (number of new shards, number of shards to be done again); two zeros where nothing is worth
+        another try.
 
     Raises:
         ConfigError: the stage has nothing of this kind.
-        PlanError: the shards cannot be planned, or have ids that the run has already.
+        PlanError: the shards cannot be planned, or one has the id of a shard of other inputs.
         RunMismatchError: somebody else extended the run at the same time, or an output of a new
             shard exists already.
         OSError: the run directory cannot be written.
@@ -92,12 +93,22 @@ def retry_failures(run: RunDir, config: Config) -> int:
         ctx = RetryContext(artifacts, config.stage_options, run, state, folder)
         retries = of_stage(config, lambda: config.stage.plan_retries(ctx))
         shards = _checked(run, config, state.plan, retries)
-        known = next((shard.id for shard in shards if state.plan.index(shard.id) is not None), None)
-        if known is not None:
-            raise PlanError(f"the stage's plan_retries() gave shard {known}, which the run has")
+        again = [shard.id for shard in shards if _is_again(state.plan, shard)]
         if shards:
             _take_in(run, state, shards, [], artifacts)
-    return len(shards)
+        if again:  # last of all: a kill before that leaves what is done as it is
+            reset_shards(run, state, again)
+    return len(shards) - len(again), len(again)
+
+
+def _is_again(plan: Plan, shard: Shard) -> bool:
+    """Tell whether the run has a shard already. Raises PlanError where that is another one."""
+    index = plan.index(shard.id)
+    if index is not None and plan.shard(index).inputs != shard.inputs:
+        raise PlanError(
+            f"the stage's plan_retries() gave shard {shard.id}, which the run has with other inputs"
+        )
+    return index is not None
 
 
 def _checked(run: RunDir, config: Config, plan: Plan, shards: Iterator[Shard]) -> list[Shard]:

@@ -15,6 +15,7 @@ from hpcpipe.manifest.journal import FINALIZE
 from hpcpipe.manifest.plan import Plan
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import Partials
+from hpcpipe.runtime.results import check_outputs
 from hpcpipe.runtime.staged_file import StagedFile
 from hpcpipe.stage import OutputFile, Shard, ShardResult
 
@@ -141,6 +142,23 @@ class ShardContext:
     def previous_partial(self) -> Path | None:
         """What an earlier attempt has saved, to be read only. Raises OSError."""
         return self.partials.previous()
+
+    def previous_output(self, output: OutputFile) -> str | None:
+        """Find an output from when the shard was done before; see `hpcpipe.stage.ShardContext`.
+
+        Args:
+            output: as it was recorded then.
+
+        Returns:
+            Its path or URL; None where it is gone or not as it was.
+
+        Raises:
+            OutageError: its store is down.
+            OSError: it cannot be read.
+        """
+        result = ShardResult("", (output,))
+        is_other = any(check_outputs(self._folder, (result,), deep=True))
+        return None if is_other else self._folder.open_path(output.path)
 
     def output(self, name: str) -> StagedFile:
         """Open a staged output.

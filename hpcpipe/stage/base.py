@@ -42,16 +42,22 @@ class Stage(ABC):
     def plan_retries(self, ctx: RetryContext) -> Iterable[Shard]:
         """List shards that try again what failed inside finished ones (``retry_failed=true``).
 
-        For stages whose shards are done even where single samples failed. Finished shards stay as
-        they are, so ids and outputs must be new ones; what is tried again must be told from
-        `RetryContext.planned` the next time.
+        For stages whose shards are done even where single samples failed. Either of two ways:
+
+        New ids, with outputs of their own. Finished shards stay as they are, and what is tried
+        again must be told from `RetryContext.planned` the next time.
+
+        Ids that the run has, with the inputs they had. Such a shard is done again, and its meta
+        says what of its result it begins with: `ShardContext.previous_output` finds that. Its
+        outputs stay until the new ones take their place; its new counters replace the old ones.
+        `plan` gives it again as `PlanContext.planned` has it, lest ``extend=true`` see a change.
 
         Args:
             ctx: the framework's help.
 
         Returns:
-            The new shards; none where nothing is worth another try. A stage that has no such
-            method is refused ``retry_failed=true``.
+            The shards; none where nothing is worth another try. A stage that has no such method
+            is refused ``retry_failed=true``.
 
         Raises:
             PlanError: what is needed for it is gone.

@@ -81,6 +81,22 @@ class ShardContext(Protocol):
     def previous_partial(self) -> Path | None:
         """What an earlier attempt saved there (hidden files aside), to be read. Raises OSError."""
 
+    def previous_output(self, output: OutputFile) -> str | None:
+        """Find an output of this shard's from when it was done before, to be read.
+
+        It is there until the new ones take its place; see `Stage.plan_retries`.
+
+        Args:
+            output: as it was recorded then.
+
+        Returns:
+            Its absolute path or URL; None where it is gone or not as it was.
+
+        Raises:
+            OutageError: its store is down.
+            OSError: it cannot be read.
+        """
+
     def output(self, name: str) -> Output:
         """Open a staged output.
 

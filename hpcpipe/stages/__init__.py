@@ -47,6 +47,7 @@ Of rewrite_captions:
     _rewrite_answer    what is used of what it says
     _rewrite_shard     one shard: its captions asked about, many at once
     _rewrite_rows      what became of each caption, and saved progress
+    _rewrite_again     shards done again for the captions that failed
     _rewrite_watch     how fast, and which servers are slow or left alone
     _rewrite_look      captions and prompts as people look at them
 

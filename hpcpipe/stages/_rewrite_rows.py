@@ -2,12 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from hpcpipe.stage import ShardContext
 
+META_SUFFIX = ".meta.jsonl"
 MAX_ANSWER_CHARS = 500
 MADE = "made"
 NO_CAPTION, OTHER_LANGUAGE, FAILED = "left_out_caption", "left_out_by_language", "failed_to_rewrite"
@@ -56,6 +56,15 @@ def encode_rows(rows: Iterable[Row]) -> bytes:
     return b"".join(json.dumps(asdict(row)).encode() + b"\n" for row in rows)
 
 
+def decode_rows(content: bytes) -> Iterator[Row]:
+    """Read rows, up to the first that is none. Raises nothing."""
+    for line in content.splitlines():
+        try:
+            yield Row(**json.loads(line))
+        except (ValueError, TypeError):
+            return
+
+
 class Progress:
     """Rows of answers, saved now and then, for a later attempt to go on from."""
 
@@ -84,7 +93,7 @@ class Progress:
         found: dict[str, Row] = {}
         folder = self._ctx.previous_partial
         for path in sorted(folder.glob("*.jsonl")) if folder is not None else ():
-            found.update((row.key, row) for row in _read(path))
+            found.update((row.key, row) for row in decode_rows(path.read_bytes()))
         return found
 
     def add(self, row: Row) -> None:
@@ -101,11 +110,3 @@ class Progress:
         os.rename(hidden, path)
         self._num_files += 1
         self._rows.clear()
-
-
-def _read(path: Path) -> Iterable[Row]:
-    for line in path.read_bytes().splitlines():
-        try:
-            yield Row(**json.loads(line))
-        except (ValueError, TypeError):
-            return

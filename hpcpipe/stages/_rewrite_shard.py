@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from hpcpipe.clients.llm_client import LlmClient
@@ -12,6 +12,7 @@ from hpcpipe.clients.llm_records import Answer, Question
 from hpcpipe.clients.llm_start import StartedServers
 from hpcpipe.formats.captions import encode_captions
 from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext
+from hpcpipe.stages._rewrite_again import is_to_be_asked_again, rows_before
 from hpcpipe.stages._rewrite_answer import judge
 from hpcpipe.stages._rewrite_language import LanguageFilter
 from hpcpipe.stages._rewrite_read import read_captions
@@ -19,6 +20,7 @@ from hpcpipe.stages._rewrite_rows import (
     FAILED,
     MADE,
     MAX_ANSWER_CHARS,
+    META_SUFFIX,
     NO_CAPTION,
     OTHER_LANGUAGE,
     Progress,
@@ -76,16 +78,17 @@ def rewrite(stage: RewriteCaptions, shard: Shard, ctx: ShardContext, tools: Tool
     Raises:
         BadInputError: the file is damaged.
         OutageError: no server answers, or a remote store is down.
+        TransientShardError: reading failed otherwise.
         ShardStopped: the worker was told to stop.
         OSError: reading or writing failed.
     """
     captions = read_captions(shard.inputs[0], ctx)
-    done = _Shard(stage, ctx, tools, captions).run()
+    done = _Shard(stage, ctx, tools, captions).run(rows_before(shard, ctx))
     prompts = {row.key: row.prompt for row in done if row.prompt is not None}
     output = ctx.output(f"{shard.id}.json")
     output.write(encode_captions(prompts))
     output.num_samples = len(prompts)
-    ctx.output(f"{shard.id}.meta.jsonl").write(encode_rows(done))
+    ctx.output(f"{shard.id}{META_SUFFIX}").write(encode_rows(done))
     ctx.progress(len(prompts))
 
 
@@ -105,18 +108,20 @@ class _Shard:
         self._captions = captions
         self._rows: list[Row | None] = [None] * len(captions)
         self._asked: dict[int, Row] = {}
+        self._tries_before: dict[int, int] = {}
         self._progress = Progress(ctx)
         self._saved_at = time.monotonic()
         self._num_made = 0
 
-    def run(self) -> list[Row]:
-        """Make the rows of all captions."""
+    def run(self, before: Mapping[str, Row]) -> list[Row]:
+        """Make the rows of all captions, from those there were when the shard was done before."""
         saved = self._progress.saved()
-        for index, (key, _) in enumerate(self._captions):
-            if key in saved:
-                self._add(index, saved[key])
-                self._progress.add(saved[key])
-        self._progress.save()
+        for index, (key, caption) in enumerate(self._captions):
+            row = saved.get(key) or self._kept(before.get(key), index, caption)
+            if row is not None:
+                self._add(index, row)
+                self._progress.add(row)
+        self._progress.save()  # those of before as well, since their list is about to be replaced
         try:
             is_done = self._tools.client.ask(
                 self._questions(), self._tools.judge, self._take, self._should_end
@@ -126,6 +131,15 @@ class _Shard:
         if not is_done:
             raise ShardStopped
         return [row for row in self._rows if row is not None]
+
+    def _kept(self, row: Row | None, index: int, caption: str | None) -> Row | None:
+        """The row itself, unless its caption is to be asked again, or for the first time."""
+        if row is None or row.caption != caption:
+            return None
+        if not is_to_be_asked_again(row):
+            return row
+        self._tries_before[index] = row.tries
+        return None
 
     def _questions(self) -> Iterator[Question]:
         template = self._stage.filled_in
@@ -139,7 +153,9 @@ class _Shard:
             row.choices = template.draw(key)
             row.model, row.seed = self._stage.model, template.sampling_seed(key)
             self._asked[index] = row
-            yield Question(index, template.fill_in(caption or "", row.choices), row.seed)
+            row.tries = self._tries_before.get(index, 0)
+            text = template.fill_in(caption or "", row.choices)
+            yield Question(index, text, row.seed + row.tries)
 
     def _is_wanted(self, row: Row, caption: str | None) -> bool:
         """Tell whether a caption is to be rewritten; its row says why not."""
@@ -161,7 +177,8 @@ class _Shard:
 
     def _take(self, answer: Answer) -> None:
         row = self._asked.pop(answer.index)
-        row.tries, row.server, row.prompt = answer.num_tries, answer.server, answer.text
+        row.tries += answer.num_tries
+        row.server, row.prompt = answer.server, answer.text
         failure = answer.failure
         if failure is not None:
             row.status, row.reason, row.message = FAILED, failure.kind, failure.text

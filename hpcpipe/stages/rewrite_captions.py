@@ -18,14 +18,17 @@ from hpcpipe.stage import (
     Look,
     LookContext,
     PlanContext,
+    RetryContext,
     Shard,
     ShardContext,
     Stage,
     WorkerContext,
 )
 from hpcpipe.stages._file_shards import file_shards
+from hpcpipe.stages._rewrite_again import as_planned, plan_retries
 from hpcpipe.stages._rewrite_look import look
 from hpcpipe.stages._rewrite_read import SUFFIXES, only_tars
+from hpcpipe.stages._rewrite_rows import META_SUFFIX
 from hpcpipe.stages._rewrite_shard import Tools, rewrite
 from hpcpipe.stages._rewrite_template import Template
 
@@ -97,11 +100,29 @@ class RewriteCaptions(Stage):
     def plan(self, ctx: PlanContext) -> Iterable[Shard]:
         """One shard for each file of captions or tar. Raises PlanError."""
         inputs = only_tars(ctx.list_inputs(self.input, SUFFIXES))
-        return file_shards(inputs, self.input, SUFFIXES)
+        planned = {shard.id: shard for shard in ctx.planned() if shard.meta}
+        for shard in file_shards(inputs, self.input, SUFFIXES):
+            yield as_planned(shard, planned)
+
+    def plan_retries(self, ctx: RetryContext) -> Iterable[Shard]:
+        """List shards again whose failed captions are to be asked again.
+
+        Args:
+            ctx: the framework's help.
+
+        Returns:
+            The shards; they go on from what they made.
+
+        Raises:
+            PlanError: their captions are gone or not what they were.
+            OutageError: a remote store is down.
+            OSError: reading failed.
+        """
+        return plan_retries(ctx)
 
     def planned_outputs(self, shard: Shard) -> Iterable[str]:
         """The prompts, and what became of each caption. Raises nothing."""
-        return (f"{shard.id}.json", f"{shard.id}.meta.jsonl")
+        return (f"{shard.id}.json", f"{shard.id}{META_SUFFIX}")
 
     def look(self, shard: Shard, ctx: LookContext, num_samples: int) -> Iterable[Look]:
         """Show captions and prompts, with some that were left out, for contact sheets.

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hpcpipe.errors import ConfigError, PlanError, RunMismatchError
 from hpcpipe.launch.prepare import prepare
@@ -84,12 +85,45 @@ def test_a_stage_whose_shards_fail_as_a_whole_has_nothing_inside_them_to_retry(t
 
 
 def test_shards_of_failures_never_stand_for_others(tmp_path, monkeypatch):
+    def others(self, ctx):
+        return (replace(shard, inputs=()) for shard in ctx.planned())
+
     write_inputs(tmp_path, a="one")
     run_dir = run_here(toy_config(tmp_path)).run_dir
-    monkeypatch.setattr("tests.toys.toy.Toy.plan_retries", lambda self, ctx: ctx.planned())
-    with pytest.raises(PlanError, match=r"gave shard a, which the run has"):
+    monkeypatch.setattr("tests.toys.toy.Toy.plan_retries", others)
+    with pytest.raises(PlanError, match=r"gave shard a, which the run has with other inputs"):
         run_here(toy_config(tmp_path, retry_failed=True))
     assert len(list(run_dir.glob("plan*.jsonl"))) == 1
+
+
+def test_what_is_to_be_done_again_stays_done_until_that_is_planned(tmp_path, monkeypatch):
+    def again(self, ctx):
+        found = {result.shard_id: result.outputs[0].checksum for result in ctx.results()}
+        return (replace(shard, meta={"made": found[shard.id]}) for shard in ctx.planned())
+
+    write_inputs(tmp_path, a="one")
+    config = toy_config(tmp_path)
+    run_dir = run_here(config).run_dir
+    monkeypatch.setattr("tests.toys.toy.Toy.plan_retries", again)
+
+    take_in = changes._take_in
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    def die_then(*args):
+        take_in(*args)
+        die()
+
+    for name, dies in (("_take_in", die), ("_add_plan", die), ("_take_in", die_then)):
+        with monkeypatch.context() as patch:
+            patch.setattr(changes, name, dies)
+            with pytest.raises(KeyboardInterrupt):
+                prepare(toy_config(tmp_path, retry_failed=True))
+        assert state_of(run_dir, config).counts()["done"] == 1
+    assert run_here(toy_config(tmp_path, retry_failed=True)).exit_code == 0
+    assert [event.attempt for event in events_of(run_dir, "done")] == [1, 2]
+    assert state_of(run_dir, config).plan.shard(0).meta["made"].startswith("xxh3_128:")
 
 
 @pytest.mark.parametrize("error", [None, errno.EPERM])
