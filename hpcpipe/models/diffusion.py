@@ -66,6 +66,8 @@ class Diffusion:
         self._takes = frozenset(inspect.signature(pipeline.__call__).parameters)
         self._encoded_names = _ENCODED.get(type(pipeline).__name__, ())
         self._stream = _stream(device)
+        self._vae = pipeline.components.get("vae")
+        self._vae_dtype = None if self._vae is None else self._vae.dtype
         is_told = "max_sequence_length" in self._takes
         self._length = PromptLength(pipeline, drawing.max_sequence_length if is_told else None)
         self._check_negative_prompt()
@@ -128,6 +130,7 @@ class Diffusion:
         """
         import torch
 
+        self._put_vae_back()
         more = [seeds[-1]] * (least - len(seeds))
         with torch.inference_mode():
             if encoded.is_ready is not None:
@@ -143,6 +146,11 @@ class Diffusion:
             )
             flags = getattr(output, "nsfw_content_detected", None) or [False] * len(encoded)
             return pictures(output.images[: len(seeds)], flags[: len(seeds)])
+
+    def _put_vae_back(self) -> None:
+        """SDXL decodes in float32 what overflows in float16, and stays so where memory runs out."""
+        if self._vae is not None and self._vae.dtype != self._vae_dtype:
+            self._vae.to(dtype=self._vae_dtype)
 
     def _encode_prompt(self, prompts: list[str]) -> Any:
         """Call the pipeline's method with what this one takes of what such methods do."""

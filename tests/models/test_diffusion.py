@@ -149,6 +149,23 @@ def test_memory_that_does_not_hold_prompts_beside_a_batch_is_no_error(flux, monk
     assert np.array_equal(np.stack([one.pixels() for one in drawn]), expected)
 
 
+@pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning")
+def test_a_vae_that_ran_out_of_memory_in_another_type_is_put_back(models, monkeypatch):
+    diffusion = open_model(models["sdxl"], dtype="float16")
+    expected = draw(diffusion)
+    vae = diffusion._pipeline.vae
+
+    def out_of_memory(*args, **kwargs):
+        assert vae.dtype == torch.float32  # in float16 it overflows
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vae, "decode", out_of_memory)
+        with pytest.raises(torch.OutOfMemoryError):
+            draw(diffusion)
+    assert np.array_equal(draw(diffusion), expected)
+
+
 def test_a_compiled_model_draws_the_same(models, monkeypatch):
     compiled = []
     compile_ = torch.compile
