@@ -8,7 +8,7 @@ reshard           new tars from old ones: the options, and which of two ways is 
 rewrite_captions  new captions by a language model
 
 A file with an underscore in front is a part of a stage, not one by itself. Of several:
-    _file_shards      one shard for each input file
+    _file_shards      one shard for each input file; opening its tar
     _look             samples as people look at them: some at random, originals with their faces
 
 Of reshard:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -13,12 +12,12 @@ from typing import TYPE_CHECKING
 from hpcpipe.errors import BadInputError
 from hpcpipe.formats.captions import encode_captions
 from hpcpipe.formats.remote import display
-from hpcpipe.formats.remote_source import KeepBehind
 from hpcpipe.formats.samples import group
 from hpcpipe.formats.selected import Face, Selected, encode_selected
-from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
+from hpcpipe.formats.source import Source
 from hpcpipe.formats.tar import scan
 from hpcpipe.stage import Shard, ShardContext, ShardStopped
+from hpcpipe.stages._file_shards import open_tar
 from hpcpipe.stages._filter_faces_metadata import BAD_BOXES, FIELD, NO_BOXES, named_faces
 from hpcpipe.stages._filter_faces_sample import (
     FAILED,
@@ -52,19 +51,14 @@ def filter_shard(stage: FilterFaces, shard: Shard, ctx: ShardContext, tools: Too
         ShardStopped: the worker was told to stop.
         OSError: reading or writing failed.
     """
-    path = shard.inputs[0].path
-    with ExitStack() as stack:
-        scratch = ctx.scratch if path.endswith(GZIP_SUFFIXES) else None
-        source = stack.enter_context(open_source(path, scratch))
-        if source.fd is None:
-            source = KeepBehind(source)
+    with open_tar(shard, ctx) as source:
         samples = _read(source, stage)
         if tools is None:
             batches = _named(samples)
         else:
             tools.batches.on_smaller = lambda line: ctx.remark(f"warning: {line}")
             batches = tools.find(_with_images(source, samples))
-        files = FilesOfShard(ctx, shard.id, path, stage.min_face_area)
+        files = FilesOfShard(ctx, shard.id, shard.inputs[0].path, stage.min_face_area)
         for batch in batches:
             for sample, faces in batch:
                 files.add(sample, faces)

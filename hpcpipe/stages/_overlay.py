@@ -13,11 +13,11 @@ from hpcpipe.errors import SetupError
 from hpcpipe.formats.edit_origins import Edit
 from hpcpipe.formats.keep_list import KeepList
 from hpcpipe.formats.remote import display
-from hpcpipe.formats.remote_source import KeepBehind
 from hpcpipe.formats.samples import Sample, group, read_json
-from hpcpipe.formats.source import GZIP_SUFFIXES, Source, open_source
+from hpcpipe.formats.source import Source
 from hpcpipe.formats.tar import Member, scan
 from hpcpipe.stage import Shard, ShardContext, ShardStopped, WorkerContext
+from hpcpipe.stages._file_shards import open_tar
 from hpcpipe.stages._keep import open_keep
 from hpcpipe.stages._overlay_edits import new_extension, parse_json, place_edits
 from hpcpipe.stages._overlay_given import ShardEdits, open_edits
@@ -70,12 +70,8 @@ def process(stage: "Reshard", shard: Shard, ctx: ShardContext, keep: KeepList | 
         ShardStopped: the worker was told to stop.
         OSError: reading or writing failed.
     """
-    path = shard.inputs[0].path
     with ExitStack() as stack:
-        scratch = ctx.scratch if path.endswith(GZIP_SUFFIXES) else None
-        source = stack.enter_context(open_source(path, scratch))
-        if source.fd is None:
-            source = KeepBehind(source)
+        source = stack.enter_context(open_tar(shard, ctx))
         counts = Counter(dict.fromkeys(("samples_in", "samples_out", "samples_dropped"), 0))
         edits = open_edits(stage, shard, ctx, source, counts)
         if edits is not None:

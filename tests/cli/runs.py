@@ -8,6 +8,9 @@ import time
 
 import hpcpipe.__main__ as command
 from hpcpipe.manifest.heartbeat import read_beat
+from hpcpipe.manifest.rundir import RunDir
+from hpcpipe.runtime.find import read_options
+from hpcpipe.runtime.summary import Observer
 from tests.toys.runs import run_here, toy_config, write_inputs
 
 
@@ -61,3 +64,9 @@ def shard_at_hand(run_dir):
                 return beat.shard
         assert time.monotonic() < until, beats
         time.sleep(0.02)
+
+
+def summary_of(run_dir):
+    """What `status` knows of a run."""
+    run = RunDir(run_dir)
+    return Observer(run, read_options(run)).summarize()

@@ -14,11 +14,9 @@ from hpcpipe.cli import samples_text
 from hpcpipe.manifest.heartbeat import Beat, read_beat
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.session import Session
-from hpcpipe.runtime.summary import Observer
-from tests.cli.runs import begun_run, good_run, mixed_run, shard_at_hand, verb, working
+from tests.cli.runs import begun_run, good_run, mixed_run, shard_at_hand, summary_of, verb, working
 from tests.toys.runs import run_here, toy_config, write_inputs
 
 
@@ -26,11 +24,6 @@ from tests.toys.runs import run_here, toy_config, write_inputs
 def _runs_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HPCPIPE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def summary_of(run_dir):
-    run = RunDir(run_dir)
-    return Observer(run, read_options(run)).summarize()
 
 
 def test_a_finished_run(tmp_path, capsys):

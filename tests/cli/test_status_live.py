@@ -9,11 +9,9 @@ from hpcpipe.cli import samples_text
 from hpcpipe.manifest.heartbeat import read_beat
 from hpcpipe.manifest.journal import Event, JournalWriter
 from hpcpipe.manifest.rundir import RunDir
-from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.live import AtHand
-from hpcpipe.runtime.summary import Observer
 from hpcpipe.runtime.unmade import by_reason, made_share, num_unmade
-from tests.cli.runs import begun_run, verb, working
+from tests.cli.runs import begun_run, summary_of, verb, working
 from tests.toys.runs import run_here, toy_config, write_inputs
 from tests.waiting import wait_until
 
@@ -22,11 +20,6 @@ from tests.waiting import wait_until
 def _surroundings(tmp_path, monkeypatch):
     monkeypatch.setenv("HPCPIPE_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("COLUMNS", "80")
-
-
-def summary_of(run_dir):
-    run = RunDir(run_dir)
-    return Observer(run, read_options(run)).summarize()
 
 
 def telling_beat(run_dir):

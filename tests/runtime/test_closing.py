@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.results import open_state
 from hpcpipe.runtime.session import Session
 from tests.runtime.test_claimer import Peer, finish_all
+from tests.toys.elsewhere import standing_still
 from tests.toys.runs import events_of, run_here, state_of, toy_config, write_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -293,34 +293,10 @@ def test_a_closing_that_is_killed_is_finished_by_who_comes_next(tmp_path, config
     assert claims_left(run_dir) == {"claims.closed": 0}
 
 
-ELSEWHERE = """
-import sys
-from pathlib import Path
-from hpcpipe.manifest import identity
-identity._machine = lambda: "another machine"
-from tests.toys.runs import run_here, toy_config
-sys.exit(run_here(toy_config(Path(sys.argv[1]), "loose", run__lease_s=0.5)).exit_code)
-"""
-
-
 @pytest.mark.parametrize("is_reopened", [False, True])
 def test_a_stopped_worker_that_wakes_in_a_closed_run_changes_nothing(tmp_path, is_reopened):
-    gate = tmp_path / "gate"
-    write_inputs(tmp_path, a=f"gate {gate}", b="one", c="two")
-    config = toy_config(tmp_path, "loose", run__lease_s=0.5)
-    run_dir, output = Path(config.run_dir), Path(config.output)
-    with subprocess.Popen(
-        [sys.executable, "-c", ELSEWHERE, str(tmp_path)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as child:
-        while not list(output.glob(".a.out.1.part")):
-            assert child.poll() is None
-            time.sleep(0.01)
-        os.kill(child.pid, signal.SIGSTOP)
-        gate.touch()
+    with standing_still(tmp_path, "loose") as (config, wake):
+        run_dir, output = Path(config.run_dir), Path(config.output)
         assert run_here(config).exit_code == 0
         assert claims_left(run_dir) == {"claims.closed": 0}
         if is_reopened:
@@ -328,8 +304,7 @@ def test_a_stopped_worker_that_wakes_in_a_closed_run_changes_nothing(tmp_path, i
             assert run_here(config).exit_code == 0
         before = {path.name: path.stat().st_mtime_ns for path in output.glob("*.out")}
         attempts = done_attempts(run_dir)
-        os.kill(child.pid, signal.SIGCONT)
-        assert child.wait(60) == 0, child.stdout.read()
+        wake()
     assert {path.name: path.stat().st_mtime_ns for path in output.glob("*.out")} == before
     assert done_attempts(run_dir) == attempts
     assert sum(claims_left(run_dir).values()) == 0

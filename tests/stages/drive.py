@@ -9,6 +9,24 @@ from hpcpipe.runtime.partial import Partials
 from hpcpipe.runtime.planning import PlanContext
 from hpcpipe.stage import ShardResult
 
+RESHARD = {
+    "input": None,
+    "output": None,
+    "edits": None,
+    "keep": None,
+    "keep_field": None,
+    "require": [],
+    "lone_json": "ignore",
+    "duplicates": "error",
+    "index": None,
+    "shard_samples": None,
+    "shard_bytes": None,
+    "shuffle": False,
+    "seed": 0,
+    "keys": "keep",
+}
+"""Options of the stage reshard that ask for nothing."""
+
 
 class _Plan:
     def __init__(self, shards):

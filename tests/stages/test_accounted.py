@@ -7,25 +7,9 @@ import pytest
 
 from hpcpipe.stages.index import Index
 from hpcpipe.stages.reshard import Reshard
-from tests.stages.drive import Drive
+from tests.stages.drive import RESHARD, Drive
 from tests.stages.tars import sample, write_tar
 
-RESHARD = {
-    "input": None,
-    "output": None,
-    "edits": None,
-    "keep": None,
-    "keep_field": None,
-    "require": [],
-    "lone_json": "ignore",
-    "duplicates": "error",
-    "index": None,
-    "shard_samples": None,
-    "shard_bytes": None,
-    "shuffle": False,
-    "seed": 0,
-    "keys": "keep",
-}
 SLACK_BYTES = 2000
 """Reading the counter itself, and what else the process looks up."""
 

@@ -18,25 +18,10 @@ from hpcpipe.stage import ShardStopped
 from hpcpipe.stages._repack_keys import prefixes
 from hpcpipe.stages.index import Index
 from hpcpipe.stages.reshard import Reshard
-from tests.stages.drive import Drive
+from tests.stages.drive import RESHARD, Drive
 from tests.stages.tars import read_tar, sample, write_tar
 
 UIDS = [f"{n:016x}{n * 77:016x}" for n in range(1, 101)]
-DEFAULTS = {
-    "input": None,
-    "output": None,
-    "edits": None,
-    "keep": None,
-    "keep_field": None,
-    "require": [],
-    "lone_json": "ignore",
-    "duplicates": "error",
-    "shard_samples": None,
-    "shard_bytes": None,
-    "shuffle": False,
-    "seed": 0,
-    "keys": "keep",
-}
 
 
 def indexed(folder, root, **options):
@@ -45,7 +30,7 @@ def indexed(folder, root, **options):
 
 
 def repack(index, root, **options):
-    return Drive(Reshard(**DEFAULTS | {"index": index} | options), root)
+    return Drive(Reshard(**RESHARD | {"index": index} | options), root)
 
 
 def samples_of(out):
@@ -438,7 +423,7 @@ def test_remote_tars(folder, s3_bucket, tmp_path):
     local = repack(indexed(folder, tmp_path / "i"), tmp_path / "a", shard_samples=7, shuffle=True)
     local.run()
     away = Drive(
-        Reshard(**DEFAULTS | {"index": run.out, "shard_samples": 7, "shuffle": True}),
+        Reshard(**RESHARD | {"index": run.out, "shard_samples": 7, "shuffle": True}),
         tmp_path / "b",
         output=f"{s3_bucket}/out",
     ).run()

@@ -12,28 +12,12 @@ import webdataset
 from hpcpipe.errors import BadInputError, ConfigError, PlanError
 from hpcpipe.stage import ShardStopped
 from hpcpipe.stages.reshard import Reshard
-from tests.stages.drive import Drive
+from tests.stages.drive import RESHARD, Drive
 from tests.stages.tars import read_tar, sample, write_tar
-
-DEFAULTS = {
-    "output": None,
-    "edits": None,
-    "lone_json": "ignore",
-    "keep": None,
-    "keep_field": None,
-    "require": [],
-    "duplicates": "error",
-    "index": None,
-    "shard_samples": None,
-    "shard_bytes": None,
-    "shuffle": False,
-    "seed": 0,
-    "keys": "keep",
-}
 
 
 def reshard(folder, **options):
-    return Reshard(**({"input": f"{folder}/in"} | DEFAULTS | options))
+    return Reshard(**(RESHARD | {"input": f"{folder}/in"} | options))
 
 
 def run(folder, **options):
