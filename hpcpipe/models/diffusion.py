@@ -63,7 +63,7 @@ class Diffusion:
         self.drawing = drawing
         self._pipeline = pipeline
         self._device = device
-        self._takes = frozenset(inspect.signature(pipeline.__call__).parameters)
+        self._takes = inspect.signature(pipeline.__call__).parameters
         self._encoded_names = _ENCODED.get(type(pipeline).__name__, ())
         self._stream = _stream(device)
         self._vae = pipeline.components.get("vae")
@@ -196,10 +196,13 @@ class Diffusion:
         """Refuse one that would do nothing. Raises SetupError."""
         if self.drawing.negative_prompt is None:
             return
-        name = type(self._pipeline).__name__
-        if "negative_prompt" not in self._takes or "true_cfg_scale" in self._takes:
+        # Beside guidance_scale, some have a scale of their own for it, which may be off.
+        own_scale = self._takes.get("true_cfg_scale")
+        is_off = own_scale is not None and own_scale.default <= 1
+        if "negative_prompt" not in self._takes or is_off:
+            name = type(self._pipeline).__name__
             raise SetupError(f"stage.negative_prompt does nothing with {name}: leave it out")
-        if self.drawing.guidance <= 1:
+        if own_scale is None and self.drawing.guidance <= 1:
             raise SetupError(
                 "stage.negative_prompt does nothing where stage.guidance is 1 or less: leave it out"
             )

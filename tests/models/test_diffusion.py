@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -232,6 +233,17 @@ def test_a_negative_prompt_that_does_nothing_is_refused(models, kind, guidance, 
     drawing = replace(DRAWING, guidance=guidance, negative_prompt="blurry")
     with pytest.raises(SetupError, match=message):
         open_model(models[kind], drawing)
+
+
+def test_a_negative_prompt_that_a_model_is_guided_by_in_its_own_way_is_none_of_these():
+    class OwnWay:
+        components: ClassVar = {}
+
+        def __call__(self, prompt=None, negative_prompt=None, true_cfg_scale=4.0):
+            raise AssertionError("nothing is drawn here")
+
+    drawing = replace(DRAWING, guidance=0.0, negative_prompt=" ")
+    assert Diffusion(OwnWay(), drawing, CPU).drawing == drawing
 
 
 @pytest.fixture
