@@ -31,7 +31,12 @@ class FoundEdits(NamedTuple):
 
 class _Entry(NamedTuple):
     is_dir: bool
-    item: Input
+    path: str
+    known: Input | None
+    """Where listing says it all; else only what is used is looked at."""
+
+    def input(self) -> Input:
+        return self.known or _look_at(self.path)
 
 
 def find_edits(location: str, ids: list[str], ctx: PlanContext) -> FoundEdits:
@@ -112,27 +117,24 @@ def _refuse_loose(folder: str, entries: dict[str, _Entry], names: set[str], uppe
             )
 
 
-def _of_shard(
-    name: str, entries: dict[str, _Entry], may_be_loose: bool
-) -> tuple[Input, ...] | None:
+def _of_shard(name: str, entries: dict[str, _Entry], may_be_loose: bool) -> tuple[Input, ...]:
     """Take what a shard has out of the entries."""
-    kinds = {f"{name}{_TAR_SUFFIX}": False, f"{name}{CAPTIONS_SUFFIX}": False}
-    if may_be_loose:
-        kinds[name] = True
-    there = [one for one in kinds if one in entries and entries[one].is_dir == kinds[one]]
-    notes = entries.pop(f"{name}{NOTES_SUFFIX}", None)
-    found = [entries.pop(one).item for one in there]
+    found = []
+    files = (f"{name}{_TAR_SUFFIX}", f"{name}{CAPTIONS_SUFFIX}")
+    for one in (*files, name) if may_be_loose else files:
+        entry = entries.get(one)
+        if entry is not None and entry.is_dir == (one == name):
+            found.append(entries.pop(one))
     if len(found) > 1:
-        shown = [
-            display(item.path) + "/" * kinds[one] for one, item in zip(there, found, strict=True)
-        ]
+        shown = [display(entry.path) + "/" * entry.is_dir for entry in found]
         raise PlanError(
             f"stage.edits has both {shown[0]} and {shown[1]}, and a shard has one kind of edits: "
             "take one of them away"
         )
-    if found and notes is not None and found[0].path.endswith(CAPTIONS_SUFFIX):
-        found.append(notes.item)
-    return tuple(found)
+    if found and found[0].path.endswith(CAPTIONS_SUFFIX):
+        notes = entries.get(f"{name}{NOTES_SUFFIX}")
+        found += [notes] if notes and not notes.is_dir else []
+    return tuple([entry.input() for entry in found])
 
 
 def _only_made(
@@ -176,12 +178,15 @@ def _entries(folder: str, *, may_be_missing: bool) -> dict[str, _Entry]:
 def _local_entries(folder: str) -> Iterator[tuple[str, _Entry]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            is_dir = entry.is_dir()
-            item = Input(f"{folder}/{entry.name}", 0)
-            if is_dir or entry.name.endswith(_SUFFIXES):
-                info = entry.stat()
-                item = Input(item.path, info.st_size, str(info.st_mtime_ns))
-            yield entry.name, _Entry(is_dir, item)
+            yield entry.name, _Entry(entry.is_dir(), entry.path, None)
+
+
+def _look_at(path: str) -> Input:
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        raise PlanError(f"stage.edits: {path} cannot be read: {error.strerror}") from error
+    return Input(path, info.st_size, str(info.st_mtime_ns))
 
 
 def _remote_entries(folder: str) -> Iterator[tuple[str, _Entry]]:
@@ -191,4 +196,4 @@ def _remote_entries(folder: str) -> Iterator[tuple[str, _Entry]]:
         for info in fs.ls(name, detail=True) if fs.exists(name) else ():
             base = info["name"].rstrip("/").rpartition("/")[2]
             item = Input(f"{folder}/{base}", int(info.get("size") or 0), version_of(info))
-            yield base, _Entry(info.get("type") == "directory", item)
+            yield base, _Entry(info.get("type") == "directory", item.path, item)

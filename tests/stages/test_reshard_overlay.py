@@ -501,6 +501,16 @@ def test_two_kinds_of_edits_for_one_shard_are_refused(tmp_path, shard):
         run(tmp_path, edits=edits)
 
 
+def test_a_link_to_edits_that_are_gone_is_told(tmp_path):
+    for shard in ("x/0", "y/0"):
+        write_tar(tmp_path / f"in/{shard}.tar", sample("k"))
+    write_tar(tmp_path / "edits/x/0.tar", [("k.txt", b"new")])
+    (tmp_path / "edits/y").mkdir()
+    (tmp_path / "edits/y/0.tar").symlink_to("gone.tar")
+    with pytest.raises(PlanError, match=r"stage\.edits: .*/edits/y/0\.tar cannot be read: No such"):
+        run(tmp_path, input=f"{tmp_path}/in/**/*.tar", edits=f"{tmp_path}/edits")
+
+
 @pytest.mark.parametrize("name", ["a/b/c.jpg", "a/c.jpg", "a/x/c.jpg"])
 def test_loose_edits_that_may_be_of_two_shards_are_refused(tmp_path, name):
     """``a/b/c.jpg`` is an edit of the sample ``b/c`` of ``a``, or of ``c`` of ``a/b``."""
