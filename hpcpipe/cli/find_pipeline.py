@@ -36,9 +36,20 @@ def named_pipeline(name: str | None, folder: Path) -> PipelineDir | None:
     if not found:
         found = [path for path in list_pipelines(folder) if _is_meant(path, name.rstrip("/"))]
     if len(found) > 1:
+        # Nothing came of some, whose first step could not be planned: mistakes, mended since.
+        found = [path for path in found if _has_begun(path)] or found
+    if len(found) > 1:
         lines = [f"{name} could be one of these pipelines; name one of them:"]
         raise RunMismatchError("\n".join([*lines, *(f"  {path}" for path in found)]))
     return PipelineDir(found[0]) if found else None
+
+
+def _has_begun(path: Path) -> bool:
+    try:
+        directory = PipelineDir(path)
+        return bool(directory.read_jobs()) or any(s.find_run() for s in directory.info.steps)
+    except RunMismatchError:
+        return True
 
 
 def _by_output(name: str, folder: Path) -> list[Path]:

@@ -66,17 +66,20 @@ def cancel(directory: PipelineDir, stop: Callable[[RunDir], int]) -> int:
         HpcPipeError: a run is damaged.
         OSError: a directory cannot be read.
     """
-    codes = [_cancel_waiting(directory)]
+    num_waiting, code = _cancel_waiting(directory)
+    codes = [code]
     for step in reversed(directory.info.steps):
         run = step.find_run()
         if run is not None and why_incomplete(step):
             say(f"step       {step.name}")
             codes.append(stop(run))
+    if len(codes) == 1 and not code and not num_waiting:
+        say("nothing of this pipeline is queued or running")
     return max(codes)
 
 
-def _cancel_waiting(directory: PipelineDir) -> int:
-    """Cancel plan jobs, and arrays that no run knows of yet."""
+def _cancel_waiting(directory: PipelineDir) -> tuple[int, int]:
+    """Cancel plan jobs, and arrays that no run knows of yet; how many there were, and the code."""
     ids = {
         job_id
         for job in directory.read_jobs()
@@ -84,18 +87,18 @@ def _cancel_waiting(directory: PipelineDir) -> int:
         for job_id in job.ids
     }
     if not ids:
-        return 0
+        return 0, 0
     if shutil.which("scancel") is None or shutil.which("squeue") is None:
         print("there is no scancel on this machine: plan jobs may still be queued")
-        return EXIT_TOLD
+        return 0, EXIT_TOLD
     try:
         cancelled = squeue.cancel(ids)
     except LaunchError as error:
         print(f"SLURM did not cancel the steps that wait: {error}")
-        return EXIT_TOLD
+        return 0, EXIT_TOLD
     if cancelled:
         print(f"cancelled  {plural(len(cancelled), 'job')} of steps that wait for others")
-    return 0
+    return len(cancelled), 0
 
 
 def retry(directory: PipelineDir, retry_one: Callable[[RunDir], bool]) -> int:

@@ -158,6 +158,9 @@ def unknown_choice(group: str, name: str) -> str:
             f"{group}={name}: a name is wanted, not a path: {group}=NAME reads NAME.yaml from "
             f"{folders}; there are: {', '.join(files)}"
         )
+    other = {"stage": "pipeline", "pipeline": "stage"}.get(group)
+    if other and name in conf_files.group_files(other):
+        return f"{group}={name}: {name} is a {other}: type {other}={name}"
     line = unknown_key(name, files, "").replace("no such option", f"no such {group}")
     return f"{group}={line} (looked in {folders})"
 

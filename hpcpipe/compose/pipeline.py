@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hpcpipe.compose import steps as step_files
 from hpcpipe.compose.edges import locations_in, may_read, reads
 from hpcpipe.compose.hydra_call import call_main, compose_one
-from hpcpipe.compose.references import References
+from hpcpipe.compose.references import References, given_by_pipeline
 from hpcpipe.config import Config, from_omegaconf, resolve
 from hpcpipe.config.convert import MISSING, convert
-from hpcpipe.config.pipeline import PipelineConfig, StepConfig
+from hpcpipe.config.pipeline import PipelineConfig, StepConfig, as_typed
 from hpcpipe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -88,11 +88,13 @@ def build(
     """
     from omegaconf import OmegaConf
 
-    options = _options(request.cfg)
-    references = References(options)
+    values = _options(request.cfg)
+    references = References(values)
     made: list[StepConfig] = []
     trees: dict[str, Any] = {}
     for step, settings in steps.items():
+        typed = {text.lstrip("+~").partition("=")[0] for text in own[step]}
+        options = {k: v for k, v in given_by_pipeline(settings).items() if k not in typed}
         try:
             overrides = step_files.step_overrides(
                 _with_choices(settings, references),
@@ -103,12 +105,13 @@ def build(
             cfg = _composed(overrides, references, made)
             config = from_omegaconf(cfg, _stage_name(overrides))
         except ConfigError as err:
-            raise ConfigError(f"step {step}: {err}") from err
+            raise ConfigError(f"step {step}: {as_typed(str(err), step, options)}") from err
         references.add_step(step, config)
-        made.append(StepConfig(name=step, config=config, needs=_needs(config, made)))
+        needs = _needs(config, made)
+        made.append(StepConfig(name=step, config=config, needs=needs, options=options))
         trees[step] = resolve.raw(cfg)
     _check_together(made)
-    tree = {"pipeline": {**options, "steps": trees}}
+    tree = {"pipeline": {**values, "steps": trees}}
     return ComposedPipeline(
         _pipeline(name, request.cfg, made), OmegaConf.to_yaml(OmegaConf.create(tree))
     )

@@ -105,6 +105,24 @@ class References:
         return self._outputs[name]
 
 
+def given_by_pipeline(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Tell which settings of a step are an option of the pipeline, or begin with one.
+
+    Args:
+        settings: the step's settings in the pipeline's file.
+
+    Returns:
+        The option (``pipeline.seed``) by setting (``stage.seed``).
+
+    Raises:
+        Nothing.
+    """
+    found = {
+        key: _REFERENCE.match(value) for key, value in settings.items() if isinstance(value, str)
+    }
+    return {key: f"pipeline.{m[2]}" for key, m in found.items() if m and m[1] == "pipeline"}
+
+
 def _output_as_stored(config: Config) -> str:
     """Output folder of a step as text for another's options: what is the environment's stays so."""
     from omegaconf import OmegaConf

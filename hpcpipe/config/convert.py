@@ -272,6 +272,8 @@ def _explain(message: str, value: Any, hint: Any, where: str) -> str:
     line = f"{where}: expected {_describe(hint)}, got {got}"
     if isinstance(value, int | float) and "str" in _describe(hint):
         line += f" (for text, put quotes inside quotes: '{where}=\"{value}\"')"
+    if isinstance(value, str) and "list" in _describe(hint):
+        line += f" (for one, in brackets: '{where}=[{value}]')"
     return line
 
 

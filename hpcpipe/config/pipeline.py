@@ -1,8 +1,12 @@
 """A pipeline's configuration: its steps in order, each the configuration of a normal run."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hpcpipe.config.config import Config
+
+_OPTION = re.compile(r"(?<![\w./-])(?:stage|resources)\.[a-z][\w.]*\w")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,11 +17,14 @@ class StepConfig:
         name: its name in the pipeline.
         config: the configuration of its run, the same as if the step were run alone.
         needs: names of the earlier steps whose output it reads.
+        options: options of its run (``stage.seed``) that options of the pipeline give
+            (``pipeline.seed``).
     """
 
     name: str
     config: Config
     needs: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +44,20 @@ class PipelineConfig:
     path: str
     steps: tuple[StepConfig, ...]
     wait: bool
+
+
+def as_typed(text: str, step: str, options: Mapping[str, str]) -> str:
+    """Call options of a step's run in a message what they are called in the pipeline's command.
+
+    Args:
+        text: the message of the run.
+        step: the step's name.
+        options: as in `StepConfig`.
+
+    Returns:
+        The message with ``pipeline.seed``, or ``STEP.stage.seed``, for ``stage.seed``.
+
+    Raises:
+        Nothing.
+    """
+    return _OPTION.sub(lambda found: options.get(found[0], f"{step}.{found[0]}"), text)

@@ -213,9 +213,12 @@ def _why_nothing(path: str, suffixes: tuple[str, ...]) -> str:
             f"matches nothing: {folder} has {len(files)} files, "
             f"none ends in {' or '.join(suffixes)} ({_some(files[:_NUM_SHOWN], len(files))})"
         )
+    below = (
+        "" if files or has_magic(path) else f"; {folder}/** takes in the files of all folders in it"
+    )
     return (
         f"matches no file: {folder} has {len(files)} files and {len(names) - len(files)} folders "
-        f"({_some(names[:_NUM_SHOWN], len(names))})"
+        f"({_some(names[:_NUM_SHOWN], len(names))}){below}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import hpcpipe
 from hpcpipe.config import ScriptLauncher, SlurmLauncher
-from hpcpipe.config.pipeline import PipelineConfig, StepConfig
+from hpcpipe.config.pipeline import PipelineConfig, StepConfig, as_typed
 from hpcpipe.console import say, warn
 from hpcpipe.errors import ConfigError, HpcPipeError, RunMismatchError, SetupError
 from hpcpipe.launch import pipeline_slurm, slurm, trial
@@ -93,7 +93,11 @@ def _check_steps(config: PipelineConfig) -> None:
             check_place(step.config)
             check_models(step.config, f"pipeline={config.name}")
         except (RunMismatchError, SetupError) as err:
-            raise type(err)(f"step {step.name}: {err}") from err
+            raise type(err)(_told(step, err)) from err
+
+
+def _told(step: StepConfig, error: HpcPipeError) -> str:
+    return f"step {step.name}: {as_typed(str(error), step.name, step.options)}"
 
 
 def _each(config: PipelineConfig, start_one: Callable[[StepConfig], int]) -> dict[str, int]:
@@ -109,7 +113,7 @@ def _each(config: PipelineConfig, start_one: Callable[[StepConfig], int]) -> dic
         try:
             codes[step.name] = start_one(step)
         except HpcPipeError as err:
-            warn(f"error: step {step.name}: {err}")
+            warn(f"error: {_told(step, err)}")
             codes[step.name] = err.exit_code
         if codes[step.name] == EXIT_INTERRUPTED:
             break

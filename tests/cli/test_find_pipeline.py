@@ -68,6 +68,21 @@ def test_a_verb_of_single_runs_names_those_of_the_pipeline(pair, capsys):
     assert f"hpcpipe logs {Path(config.steps[0].config.run_dir).relative_to(Path.cwd())}" in error
 
 
+def test_one_of_which_nothing_came_is_not_meant(pair, capsys):
+    folder, config = pair
+    steps = tuple(
+        replace(step, config=replace(step.config, fingerprint="b", run_dir=f"{folder}/none"))
+        for step in config.steps
+    )
+    other = replace(config, path=f"{config.path}-b", fingerprint="b", steps=steps)
+    launch.open_directory(other)
+    capsys.readouterr()
+    for name in ("data", "pair"):
+        assert shown(capsys, name)["pipeline_dir"] == config.path
+    assert verb("cancel", "pair/0123-b") == 0
+    assert capsys.readouterr().out == "nothing of this pipeline is queued or running\n"
+
+
 def test_several_that_wrote_there_are_listed(pair, capsys):
     folder, config = pair
     other = launch.open_directory(replace(config, path=f"{config.path}-b", fingerprint="b"))[0]

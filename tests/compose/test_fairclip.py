@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hpcpipe.compose.pipeline import compose_pipelines
+from hpcpipe.errors import ConfigError
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fairclip.md").read_text()
 GIVEN = ["pipeline=fairclip", "pipeline.input=/data/shards/*.tar", "pipeline.output=/data/hybrid"]
@@ -43,3 +44,13 @@ def test_a_server_that_workers_start_takes_the_place_of_the_others():
     found = steps("pipeline.start_server='serve {port}'", "pipeline.servers=[]")
     servers = found["rewrite"].config.stage.servers
     assert (servers.start.command, servers.urls) == ("serve {port}", [])
+
+
+def test_a_wrong_value_is_called_what_was_typed():
+    url = "http://node1:11434"
+    with pytest.raises(ConfigError) as error:
+        steps(f"pipeline.servers={url}")
+    assert str(error.value) == (
+        f"step rewrite: pipeline.servers: expected a list, got str '{url}' "
+        f"(for one, in brackets: 'pipeline.servers=[{url}]')"
+    )

@@ -182,8 +182,15 @@ def test_the_label_names_the_pipeline_directory(twice, project):
         (["pipeline.inptu=x"], "pipeline.inptu: no such option (did you mean input?)"),
         (["agian.stage.mode=words"], "agian: no such step (did you mean again?); there are: first"),
         (["pipeline.steps.agian.stage.mode=x"], "agian: no such step (did you mean again?)"),
-        (["again.stage.mdoe=words"], "step again: stage.mdoe: no such option (did you mean mode?)"),
-        (["again.stage.mode=letters"], "step again: stage.mode: expected lines or words"),
+        (
+            ["again.stage.mdoe=words"],
+            "step again: again.stage.mdoe: no such option (did you mean mode?)",
+        ),
+        (["again.stage.mode=letters"], "step again: again.stage.mode: expected lines or words"),
+        (["pipeline.scale=big"], "step first: pipeline.scale: expected"),
+        (["first.stage.scale=big"], "step first: first.stage.scale: expected"),
+        (["pipeline=lines"], "pipeline=lines: lines is a stage: type stage=lines"),
+        (["stage=twice", "x=1"], "stage=twice: twice is a pipeline: type pipeline=twice"),
         (["again.stage=lnies"], "step again: stage=lnies: no such stage (did you mean lines?)"),
         (["again.resources=tpu"], "step again: resources=tpu: no such resources"),
         (["again.run.lease=1"], "step again: run.lease: no such option (did you mean lease_s?)"),
@@ -205,7 +212,7 @@ def test_the_label_names_the_pipeline_directory(twice, project):
     ],
 )
 def test_a_mistake_is_answered_in_one_line(twice, project, launcher, capsys, args, message):
-    is_whole = args[0].startswith(("pipeline=", "twice"))
+    is_whole = args[0].startswith(("pipeline=", "twice", "stage=twice"))
     assert main(args if is_whole else ["pipeline=twice", "pipeline.input=x", *args]) == 2
     shown = capsys.readouterr().err
     assert message in shown

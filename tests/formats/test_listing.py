@@ -88,6 +88,16 @@ def test_nothing_found_says_what_is_there(folder, pattern, says):
         list_location(str(folder / pattern), TAR)
 
 
+def test_a_folder_of_folders_says_how_to_take_in_what_is_in_them(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.tar").touch()
+    with pytest.raises(PlanError) as error:
+        list_location(str(tmp_path), TAR)
+    typed = f"{tmp_path}/**"
+    assert f"has 0 files and 1 folders (a); {typed} takes in" in str(error.value)
+    assert names(tmp_path, list_location(typed, TAR)) == ["a/1.tar"]
+
+
 def test_control_characters_in_a_name_are_refused(tmp_path):
     (tmp_path / "a\nb.tar").touch()
     with pytest.raises(PlanError, match="control characters"):

@@ -276,7 +276,9 @@ def test_places_that_are_taken_are_found_before_anything_is_started(tmp_path):
     write_inputs(tmp_path, a="one")
     run_here(toy_config(tmp_path, stage__output=str(tmp_path / "two"), stage__word="other"))
     config, _ = make_pipeline(tmp_path)
-    with pytest.raises(RunMismatchError, match=r"step second: stage\.output .*two belongs to run"):
+    with pytest.raises(
+        RunMismatchError, match=r"step second: second\.stage\.output .*two belongs to run"
+    ):
         launch.start(config, "here")
     assert not (tmp_path / "one").exists()
 

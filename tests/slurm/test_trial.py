@@ -67,7 +67,9 @@ def test_what_can_never_run_is_refused_with_the_options_to_change(cluster, tmp_p
 
 
 def test_what_has_to_wait_is_not_refused(cluster, tmp_path):
-    job = cluster.sbatch("--partition=low", "--cpus-per-task=8", "--wrap=sleep 600")
+    job = cluster.sbatch(
+        "--output=/dev/null", "--partition=low", "--cpus-per-task=8", "--wrap=sleep 600"
+    )
     assert not refusal(tmp_path, site__partition="low", resources__cpus=8)
     cluster.scancel(job)
     with changed(cluster, "partition=low", "State=DOWN", "State=UP"):
