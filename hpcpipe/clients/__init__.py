@@ -52,5 +52,6 @@ Behind it:
     llm_server    one server: what is in flight, and whether it is well
     llm_pool      which server gets the next request
     llm_ready     waiting for servers at the beginning
+    llm_cancel    ends what is still asked
     llm_guard     ends a started server when its worker is gone
 """

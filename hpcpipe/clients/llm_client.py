@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from hpcpipe.clients import llm_api
+from hpcpipe.clients.llm_cancel import cancel
 from hpcpipe.clients.llm_exchange import exchange, session
 from hpcpipe.clients.llm_failure import LlmError
 from hpcpipe.clients.llm_options import ChatModel, ServerOptions, base_url
@@ -148,9 +149,7 @@ class LlmClient:
                     self._pool.look()
                     tries.look()
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await cancel(tasks)
                 await self._pool.close()
         return True
 

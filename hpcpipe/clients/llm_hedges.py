@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from hpcpipe.clients.llm_cancel import cancel
 from hpcpipe.clients.llm_failure import Blame, LlmError
 from hpcpipe.clients.llm_pool import Pool
 from hpcpipe.clients.llm_server import Server
@@ -137,10 +138,7 @@ class _Request:
             self._running[1].cancel()
 
     async def end(self) -> None:
-        running = list(self._running)
-        for one in running:
-            one.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await cancel(self._running)
 
     def _begin(self, server: Server, ticket: int) -> None:
         async def send() -> Outcome:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from hpcpipe.clients.llm_cancel import cancel
 from hpcpipe.clients.llm_failure import LlmError
 from hpcpipe.clients.llm_server import Server
 from hpcpipe.errors import OutageError
@@ -166,10 +167,7 @@ class Pool:
 
     async def close(self) -> None:
         """Stop probing. Raises nothing."""
-        verdicts = list(self._verdicts.values())
-        for verdict in verdicts:
-            verdict.cancel()
-        await asyncio.gather(*verdicts, return_exceptions=True)
+        await cancel(self._verdicts.values())
 
     def _best(self, avoid: Collection[Server]) -> Server | None:
         well = [server for server in self.servers if not server.trouble]

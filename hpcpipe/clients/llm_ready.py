@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from hpcpipe.clients.llm_cancel import cancel
 from hpcpipe.clients.llm_failure import WRONG_SETTINGS, LlmError
 from hpcpipe.clients.llm_server import Server
 from hpcpipe.errors import SetupError
@@ -74,12 +75,9 @@ async def wait_until_ready(
                 tell_at = math.inf
                 _tell(servers, patience_s)
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-    for server in servers:
-        if server not in ready and not server.trouble:
-            server.leave_alone("it has not answered yet", 0.0)
+        await cancel(running)
+    for server in [one for one in servers if not (one.trouble or one in ready)]:
+        server.leave_alone("it has not answered yet", 0.0)
 
 
 def _tell(servers: Sequence[Server], patience_s: float) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hpcpipe.clients import llm_api
+from hpcpipe.clients.llm_cancel import cancel
 from hpcpipe.clients.llm_failure import DISCONNECTED, Blame, LlmError
 from hpcpipe.clients.llm_hedges import Hedges, Outcome
 from hpcpipe.clients.llm_options import ChatModel
@@ -94,9 +95,7 @@ class Tries:
                     if failure is None or failure.is_final or num_failed >= self._max_tries:
                         return answer
         finally:
-            for one in running:
-                one.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await cancel(running)
 
     async def _next(self, running: "set[asyncio.Future[Answer]]") -> list[Answer]:
         """Wait for tries to end, or for a moment where one may be late; takes out those ended."""
