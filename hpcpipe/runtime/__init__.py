@@ -10,7 +10,7 @@ One worker:
     todo, claimer, takeover         which block comes next; what dead workers left
     attempt, context, events    one shard: what a stage is handed, what became of it
     outputs, staged_file, partial, scratch     what a stage writes, and where
-    finish, closing             the last step; the end of a run
+    finish, finalize_context, closing   the last step; the end of a run
     log_file, meter, pace       what it said; what it used; how fast it goes
 
 What may come in between:

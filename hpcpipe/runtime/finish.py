@@ -7,8 +7,9 @@ from hpcpipe.manifest.claims import Claims
 from hpcpipe.manifest.journal import Event
 from hpcpipe.manifest.state import RunState
 from hpcpipe.runtime.claimer import Claim, Claimer
-from hpcpipe.runtime.context import FinalizeContext, ShardContext
+from hpcpipe.runtime.context import ShardContext
 from hpcpipe.runtime.events import closed_event
+from hpcpipe.runtime.finalize_context import FinalizeContext
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.results import check_outputs
 from hpcpipe.runtime.todo import Todo

@@ -17,10 +17,11 @@ from hpcpipe.runtime.attempt import Outcome, attempt_shard, process_shard
 from hpcpipe.runtime.claimer import Claim, Claimer, Waits
 from hpcpipe.runtime.closing import close_if_over
 from hpcpipe.runtime.contact_sheet import write_at_end
-from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
+from hpcpipe.runtime.context import SetupContext, ShardContext
 from hpcpipe.runtime.deadline import Deadline, Job
 from hpcpipe.runtime.ending import ending, why_charged
 from hpcpipe.runtime.events import closed_event, done_event, failed_event, worded
+from hpcpipe.runtime.finalize_context import FinalizeContext
 from hpcpipe.runtime.finish import Finish
 from hpcpipe.runtime.health import Health
 from hpcpipe.runtime.outputs import OutputFolder

@@ -129,6 +129,7 @@ class ShardContext(Protocol):
 
         The last number said is the shard's in the run's accounting: say it at the end, too. A
         stage that never does has the ``num_samples`` of its outputs counted, or the planned ones.
+        Raises nothing.
         """
 
     def remark(self, text: str) -> None:

@@ -3,7 +3,8 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from hpcpipe.runtime.context import FinalizeContext, SetupContext, ShardContext
+from hpcpipe.runtime.context import SetupContext, ShardContext
+from hpcpipe.runtime.finalize_context import FinalizeContext
 from hpcpipe.runtime.outputs import OutputFolder
 from hpcpipe.runtime.partial import Partials
 from hpcpipe.runtime.planning import PlanContext
