@@ -172,7 +172,7 @@ def worker_process(folder, **values):
         "import json, sys; from pathlib import Path; from tests.toys.runs import *\n"
         "sys.exit(run_here(toy_config(Path(sys.argv[1]), **json.loads(sys.argv[2]))).exit_code)"
     )
-    with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
+    with (folder / "stdout").open("a") as stdout, (folder / "stderr").open("a") as stderr:
         return subprocess.Popen(
             [sys.executable, "-c", code, str(folder), json.dumps(values)],
             cwd=Path(__file__).parents[2],
@@ -198,7 +198,8 @@ def test_a_killed_workers_shard_is_taken_over_at_once_on_the_same_machine(tmp_pa
 def test_two_commands_at_once_share_the_shards(tmp_path):
     write_inputs(tmp_path, **{f"s{n:02d}": "slow 0.05" for n in range(30)})
     children = [worker_process(tmp_path) for _ in range(2)]
-    assert [child.wait(60) for child in children] == [0, 0]
+    codes = [child.wait(60) for child in children]
+    assert codes == [0, 0], (tmp_path / "stderr").read_text()
     (run_dir,) = (tmp_path / "runs" / "toy").iterdir()
     done = events_of(run_dir, "done")
     assert sorted(e.shard for e in done) == [f"s{n:02d}" for n in range(30)]
