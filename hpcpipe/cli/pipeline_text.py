@@ -35,8 +35,7 @@ def lines(view: PipelineView, width: int) -> list[str]:
     ]
     for step in view.steps:
         if step.reason:
-            what = "outdated" if step.state == "outdated" else "not planned"
-            rows += ["", f"{step.name} is {what}", *_indented(step.reason)]
+            rows += ["", f"{step.name} is {step.state}", *_indented(step.reason)]
     return [*rows, "", *_advice(view)]
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from hpcpipe.cli.watch import QUEUE_TIMEOUT_S
+from hpcpipe.config.pipeline import as_typed
 from hpcpipe.launch.squeue import Task, queued_tasks
 from hpcpipe.manifest.pipeline_dir import PipelineDir
 from hpcpipe.manifest.pipeline_records import Job, Step
@@ -15,6 +16,7 @@ from hpcpipe.runtime.accounting import Accounting, add_up
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.gate import why_outdated
 from hpcpipe.runtime.summary import Observer
+from hpcpipe.runtime.workers import WorkerView
 
 StepState = Literal[
     "complete", "running", "queued", "quarantined", "incomplete",
@@ -32,7 +34,7 @@ class StepView(msgspec.Struct, frozen=True):
         needs: steps whose output it reads.
         state: as of a run; ``waiting`` for the steps it needs, ``planning``, ``not planned`` and
             nothing will do it, or ``outdated``: planned from what the steps above held before.
-        reason: why it is not planned, or outdated.
+        reason: why it is not planned, or outdated, or why its workers ended early.
         run_dir: its run directory; empty before it is planned.
         output: its output folder.
         num_shards: shards in its plan.
@@ -158,16 +160,17 @@ def _look_at(
     if view.state not in ("incomplete", "not planned"):
         return view
     if view.jobs and run is not None:
-        return msgspec.structs.replace(view, state="queued")
+        return msgspec.structs.replace(view, state="queued", reason="")
     if job is None:
         return view
     planned = directory.read_plan(job.number)
     if planned is not None:
-        return msgspec.structs.replace(view, reason=planned.error)
+        return msgspec.structs.replace(view, reason=planned.error or view.reason)
     plans = None if tasks is None else [t for t in tasks if t.array == plan_job]
     if plans is None or plans:
         is_planning = any(task.state == "RUNNING" for task in plans or ())
-        return msgspec.structs.replace(view, state="planning" if is_planning else "waiting")
+        state: StepState = "planning" if is_planning else "waiting"
+        return msgspec.structs.replace(view, state=state, reason="")
     reason = f"its plan job {plan_job} was cancelled, or ended without a word"
     return msgspec.structs.replace(view, reason=reason)
 
@@ -185,7 +188,18 @@ def _with_run(view: StepView, run: RunDir) -> StepView:
         shards_per_s=summary.recent.shards_per_s if summary.state == "running" else 0.0,
         eta_s=summary.eta_s,
         accounting=summary.accounting,
+        reason=_why_ended(view.name, summary.workers) if summary.state == "incomplete" else "",
     )
+
+
+def _why_ended(step: str, workers: Sequence[WorkerView]) -> str:
+    """What most workers of the last launch that ended early said of it."""
+    last = max((view.identity.launch for view in workers), default=0)
+    notes = Counter(
+        view.beat.note for view in workers if view.identity.launch == last and view.beat.note
+    )
+    said = [as_typed(note, step, {}) for note, _ in notes.most_common(1)]
+    return "".join(f"its workers ended early: {note}" for note in said)
 
 
 def _overall(

@@ -1,4 +1,4 @@
-"""Which pipeline is meant by the folder that somebody names."""
+"""Which pipeline is meant by the folder that somebody names, and what `status` says of it."""
 
 import json
 from dataclasses import replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcpipe.errors import SetupError
 from hpcpipe.launch import pipeline as launch
 from tests.cli.runs import verb
 from tests.launch.test_pipeline import make_pipeline
@@ -116,3 +117,16 @@ def test_a_remote_folder_is_found_by_its_name(tmp_path, capsys):
     assert found is not None
     assert found.path == path
     assert named_pipeline("s3://bucket/other", tmp_path / "runs") is None
+
+
+def test_status_says_why_the_workers_of_a_step_ended(tmp_path, capsys):
+    write_inputs(tmp_path, a="one")
+    config, directory = make_pipeline(tmp_path, stage__broken_setup=True)
+    with pytest.raises(SetupError):
+        run_here(config.steps[0].config)
+    capsys.readouterr()
+    assert verb("status", directory.path) == 0
+    text = "first is incomplete\n  its workers ended early: SetupError: the model is missing\n"
+    assert text in capsys.readouterr().out
+    first, second = shown(capsys, str(directory.path))["steps"]
+    assert (first["state"], second["reason"]) == ("incomplete", "")
