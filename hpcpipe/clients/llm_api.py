@@ -154,7 +154,7 @@ def error_text(content: bytes) -> str:
     said: Any = content.decode(errors="replace")
     try:
         said = json.loads(content)
-        said = said["error"]
+        said = said["error"] if "error" in said else said["detail"]  # FastAPI's
         said = said["message"]
     except (ValueError, RecursionError, KeyError, TypeError, IndexError):
         pass

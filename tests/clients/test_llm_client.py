@@ -121,6 +121,21 @@ FAULTS = {
 }
 
 
+SAID = {
+    "OpenAI's": b'{"error": {"message": "no such model"}}',
+    "Ollama's": b'{"error": "no such model"}',
+    "FastAPI's": b'{"detail": "no such model"}',
+    "no JSON": b"no such model",
+}
+
+
+@pytest.mark.parametrize("whose", SAID)
+def test_what_a_server_says_of_its_failure_is_told_in_its_words(server, whose):
+    server.answers[CHAT] = but_for_probes(reply("400 Bad", SAID[whose]))
+    answers, _ = ask(client([server.url]), ["a"])
+    assert answers["a"].failure.text == "HTTP 400: no such model"
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_failure_of_its_own_is_tried_elsewhere_and_then_given_up(fault):
     answer, num_tries, (kind,) = FAULTS[fault]
