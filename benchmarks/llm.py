@@ -33,7 +33,7 @@ from tests.stages.rewriting import stage, write_captions
 SLOTS = 8
 IN_FLIGHT = SLOTS + 2
 EQUAL_S, DIFFERENT_S = (0.2, 0.2, 0.2, 0.2), (0.1, 0.2, 0.4, 0.8)
-SHORT = ((20, 60), (100, 24), (1000, 4))
+SHORT = ((20, 32), (100, 16), (1000, 4))
 TIMEOUT_S = 10
 SETTINGS = {
     "api": "openai",
@@ -206,7 +206,7 @@ def real(num: int = 60, max_tokens: int = 16) -> None:
 WHAT = {
     "equal": lambda: against_bare_loops("equal servers", EQUAL_S, 3000),
     "different": lambda: against_bare_loops("different servers", DIFFERENT_S, 3000),
-    "short": lambda: short_shards(DIFFERENT_S, (1, 2, 4)),
+    "short": lambda: short_shards(DIFFERENT_S, (1, 4)),
     "bad": lambda: with_bad_captions(10_000, ("HANG",)),
     "endless": lambda: with_bad_captions(2_000, ("ENDLESS",)),
     "real": real,
