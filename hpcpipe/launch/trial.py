@@ -8,11 +8,12 @@ are left to the submission itself.
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hpcpipe.config import SlurmLauncher
 from hpcpipe.config.pipeline import StepConfig
+from hpcpipe.console import warn
 from hpcpipe.errors import LaunchError
 from hpcpipe.launch import slurm
 from hpcpipe.launch.models import is_complete
@@ -33,7 +34,7 @@ _ASKED = (
 )
 
 
-def check_steps(steps: Iterable[StepConfig]) -> None:
+def check_steps(steps: Sequence[StepConfig]) -> None:
     """Refuse a pipeline where the jobs of a step could never run; nothing is submitted.
 
     Args:
@@ -59,6 +60,8 @@ def check_steps(steps: Iterable[StepConfig]) -> None:
                 break
     if problems:
         raise LaunchError("\n".join(problems))
+    for step in steps:
+        _warn_of_the_time(step)
 
 
 def _jobs(step: StepConfig) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -84,6 +87,30 @@ def _problem(parameters: Mapping[str, Any], answers: dict[str, str]) -> str:
             is_for_ever = False
         answers[text] = answer if is_for_ever else ""
     return answers[text]
+
+
+def _warn_of_the_time(step: StepConfig) -> None:
+    """Tell of a time limit above the partition's, with which many clusters let a job wait for ever.
+
+    Only a warning, since a QOS may allow more than the partition does.
+    """
+    _, parameters = next(_jobs(step))
+    partition, time_min = parameters.get("partition"), parameters.get("time")
+    if not isinstance(partition, str) or "," in partition or not isinstance(time_min, int):
+        return
+    limit = _ask(["sinfo", "--noheader", "--format=%l", f"--partition={partition}"]).strip()
+    found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):\d+", limit)
+    limit_min = (
+        sum(int(n or 0) * m for n, m in zip(found.groups(), (1440, 60, 1), strict=True))
+        if found
+        else 0
+    )
+    if found and time_min > limit_min:
+        warn(
+            f"warning: step {step.name}: a time limit of {time_min} minutes is more than "
+            f"partition {partition} allows ({limit_min}), so its workers may wait for ever: see "
+            f"{step.name}.resources.time_min"
+        )
 
 
 def _script(parameters: dict[str, Any]) -> str:

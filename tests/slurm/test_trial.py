@@ -66,6 +66,17 @@ def test_what_can_never_run_is_refused_with_the_options_to_change(cluster, tmp_p
     assert "draw.resources.*" in text or "draw.launcher.slurm" in text
 
 
+def test_a_time_that_the_partition_never_grants_is_told(cluster, tmp_path, capsys):
+    told = "step draw: a time limit of 1591 minutes is more than partition low allows (1590), so"
+    with changed(cluster, "partition=low", "MaxTime=1-02:30:00", "MaxTime=INFINITE"):
+        assert not refusal(tmp_path, site__partition="low", resources__time_min=1590)
+        assert capsys.readouterr().err == ""
+        assert not refusal(tmp_path, site__partition="low", resources__time_min=1591)
+        assert told in capsys.readouterr().err
+    assert not refusal(tmp_path, site__partition="low", resources__time_min=1591)
+    assert capsys.readouterr().err == ""
+
+
 def test_what_has_to_wait_is_not_refused(cluster, tmp_path):
     job = cluster.sbatch(
         "--output=/dev/null", "--partition=low", "--cpus-per-task=8", "--wrap=sleep 600"
@@ -108,6 +119,6 @@ def test_steps_of_equal_resources_are_asked_about_once(cluster, tmp_path, monkey
     monkeypatch.setattr(trial, "_ask", lambda *a: [asked.append(a[0][0]), ask(*a)][1])
     configs = [toy_config(tmp_path, stage__word=w, resources__cpus=1) for w in "abc"]
     trial.check_steps(
-        StepConfig(name=config.fingerprint, config=config, needs=("first",)) for config in configs
+        [StepConfig(name=one.fingerprint, config=one, needs=("first",)) for one in configs]
     )
     assert asked == ["sbatch", "sbatch"]  # for workers, and for plan jobs
