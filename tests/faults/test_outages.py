@@ -15,6 +15,7 @@ from hpcpipe.runtime.watchdog import EXIT_HUNG
 from tests.faults.driver import Driver
 from tests.faults.faults import ALL, Fault
 from tests.toys.runs import events_of, parts_left, run_here, state_of, toy_config, write_inputs
+from tests.waiting import wait_until
 
 NUM_SHARDS = 6
 NAMES = [f"s{n}" for n in range(NUM_SHARDS)]
@@ -45,9 +46,9 @@ def begun(driver, tmp_path):
     return begin
 
 
-def check_complete(run_dir):
+def check_complete(run_dir, text="slow 0.1"):
     outputs = {path.name: path.read_text() for path in (run_dir / "out").glob("*.out")}
-    assert outputs == {f"{name}.out": "hello SLOW 0.1" for name in NAMES}
+    assert outputs == {f"{name}.out": f"hello {text.upper()}" for name in NAMES}
     assert events_of(run_dir, "failed") == []
     assert parts_left(run_dir) == []
 
@@ -231,17 +232,19 @@ def test_a_node_that_sees_what_others_made_only_later_does_nothing_again(
                 for path in paths
             )
         )
-        write_inputs(tmp_path, **dict.fromkeys(NAMES, "slow 0.1"))
-        early.start(tmp_path, **values)
-        while not list(run_dir.glob("[!.]*/journal/*")):
-            time.sleep(0.01)
-        endings = driver.run(tmp_path, **values), early.ended()
+        gate = tmp_path / "gate"
+        write_inputs(tmp_path, **dict.fromkeys(NAMES, f"gate {gate}"))
+        for num_begun, one in enumerate((early, driver), start=1):
+            one.start(tmp_path, **values)
+            wait_until(lambda n=num_begun: len(list(run_dir.glob("[!.]*/journal/*"))) == n)
+        gate.touch()
+        endings = driver.ended(), early.ended()
     assert faults.fired("list", "/journal/", "unlisted")
     (run_dir,) = run_dir.glob("[!.]*")
     assert sorted(event.shard for event in events_of(run_dir, "done")) == NAMES
     assert endings[0].exit_code == 0, endings
     assert endings[1].exit_code in (0, 4), endings  # as far as that one can see
-    check_complete(run_dir)
+    check_complete(run_dir, f"gate {gate}")
 
 
 def test_a_worker_waits_until_it_sees_its_launch(tmp_path, monkeypatch):

@@ -70,8 +70,15 @@ def test_every_url_comes_exactly_once_though_workers_are_killed(plain_user, urls
     user = plain_user
     path = run_dir(user, user.ok(*command(user, urls)))
     wait_until(lambda: len(events_of(path, "done")) >= 5 and len(alive(path)) == 8)
-    for pid in alive(path)[:4]:
+    workers = alive(path)
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in workers[:4]:
         os.kill(pid, signal.SIGKILL)
+    user.ok(*command(user, urls))
+    assert len(RunDir(path).read_launches()) == 2
+    for pid in workers[4:]:
+        os.kill(pid, signal.SIGCONT)
     user.ok(*command(user, urls), "wait=true")
     out = user.folder / "out"
     tables = sorted(out.glob("*.parquet"))
@@ -87,7 +94,6 @@ def test_every_url_comes_exactly_once_though_workers_are_killed(plain_user, urls
     assert len(samples) == NUM_URLS - NUM_GONE
     assert all(by_key[sample["__key__"]] == sample["txt"].decode() for sample in samples)
     assert {len(list(out.glob(f"*{end}"))) for end in (".tar", ".parquet", "_stats.json")} == {50}
-    assert len(RunDir(path).read_launches()) == 2
 
 
 def test_the_launcher_of_laion_tries_again_what_may_pass(plain_user, tmp_path):
