@@ -54,7 +54,12 @@ def prepare(config: Config, sources: Mapping[str, str] = NO_SOURCES) -> tuple[Ru
             "options that the run was made with, or leave retry_failed out to make a new one"
         )
     if is_free:
-        return _make(config, path, sources, adopt=adopt), "new"
+        try:
+            return _make(config, path, sources, adopt=adopt), "new"
+        except RunMismatchError:
+            if not is_run_dir(path):
+                raise
+            # The same command made it meanwhile, and the files that seemed to be nobody's.
     run, how = RunDir(path), "resumed"
     _check_output(run, config)
     changed = changed_sources(run, sources)

@@ -4,7 +4,7 @@ from hpcpipe.errors import RunMismatchError
 from hpcpipe.launch import place
 from hpcpipe.launch import prepare as preparing
 from hpcpipe.launch.prepare import prepare
-from tests.toys.runs import toy_config, write_inputs
+from tests.toys.runs import events_of, run_here, toy_config, write_inputs
 
 
 def test_the_same_command_from_two_folders_at_once_makes_one_run(tmp_path, monkeypatch):
@@ -25,6 +25,23 @@ def test_the_same_command_from_two_folders_at_once_makes_one_run(tmp_path, monke
         prepare(here)
     assert not list((tmp_path / "runs" / "toy").iterdir())
     assert prepare(here)[0].path == made[1].path
+
+
+def test_files_that_the_same_command_makes_meanwhile_are_of_the_same_run(tmp_path, monkeypatch):
+    write_inputs(tmp_path, a="one")
+    config = toy_config(tmp_path)
+    real, made = preparing.planned, []
+
+    def other_first(*args):
+        if not made:
+            made.append(None)
+            made.append(run_here(config))
+        return real(*args)
+
+    monkeypatch.setattr(preparing, "planned", other_first)
+    run, how = prepare(config)
+    assert (run.path, how) == (made[1].run_dir, "resumed")
+    assert [event.shard for event in events_of(run.path, "done")] == ["a"]
 
 
 def test_a_run_that_appears_while_its_place_is_looked_at_is_gone_on_with(tmp_path, monkeypatch):
