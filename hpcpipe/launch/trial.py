@@ -23,10 +23,16 @@ from hpcpipe.launch.squeue import TIMEOUT_S
 from hpcpipe.launch.step_jobs import plan_parameters
 
 _REFUSED = re.compile(r"allocation failure|(unrecognized|invalid) option|error: Invalid")
-_ANOTHER_TIME = re.compile(r"busy|down, drained|contact|timed out|standby|temporar", re.IGNORECASE)
+_ANOTHER_TIME = re.compile(
+    r"busy|down, drained|contact|timed out|standby|temporar"
+    # A reservation that is yet to begin; a site's own sbatch, which knows no trials.
+    r"|invalid time specified|test.only",
+    re.IGNORECASE,
+)
 _NO_SUCH_NODES = "Requested node configuration is not available"
 """Also said of nodes that would do, and are out of service: a job would wait for them."""
 _USABLE = re.compile(r"(idle|mixed|allocated|completing|planned)[~#+-]?\|up\b")
+_NODE_FORMAT = "%T|%a|%c|%m|%G"
 _ASKED = (
     *("partition", "account", "qos", "constraint", "nodelist", "exclude", "nodes"),
     *("ntasks_per_node", "cpus_per_task", "gpus_per_node", "gpus_per_task", "gres"),
@@ -126,13 +132,15 @@ def _may_be_out_of_service(parameters: Mapping[str, Any]) -> bool:
     """Whether nodes that take no jobs now have the size that a job asks for."""
     partition = parameters.get("partition")
     where = [f"--partition={partition}"] if partition else []
-    answer = _ask(["sinfo", "--noheader", "--Node", "--format=%T|%a|%c|%m|%G", *where])
+    answer = _ask(["sinfo", "--noheader", "--Node", f"--format={_NODE_FORMAT}", *where])
     wanted = [
         _number(parameters.get("cpus_per_task")) * _number(parameters.get("ntasks_per_node", 1)),
         _number(parameters.get("mem")),
         _number(parameters.get("gpus_per_node")),
     ]
     for line in answer.splitlines():
+        if line.count("|") != _NODE_FORMAT.count("|"):
+            continue  # a warning
         *_, num_cpus, mem_mb, gres = line.split("|")
         num_gpus = sum(map(int, re.findall(r"gpu:(?:[^:,(]+:)?(\d+)", gres)))
         there = [_number(num_cpus), _number(mem_mb), num_gpus]

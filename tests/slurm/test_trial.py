@@ -1,5 +1,6 @@
 """What SLURM is asked before a pipeline is submitted, and which of its answers are a refusal."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,42 @@ def test_what_has_to_wait_is_not_refused(cluster, tmp_path):
         assert not refusal(tmp_path, site__partition="low", resources__cpus=8)
         assert TOO_LARGE in refusal(tmp_path, site__partition="low", resources__cpus=9)
         assert TOO_LARGE in refusal(tmp_path, site__partition="low", resources__gpus=1)
+
+
+def test_a_reservation_that_is_yet_to_begin_is_waited_for(cluster, tmp_path):
+    cluster.scontrol(
+        "create", "reservation", "ReservationName=tomorrow", "StartTime=now+20hours",
+        "Duration=60", "Nodes=p1", f"Users={user_name()}",
+    )  # fmt: skip
+    reservation = {"additional_parameters": {"reservation": "tomorrow"}}
+    try:
+        assert not refusal(tmp_path, site__partition="low", launcher__slurm=reservation)
+    finally:
+        cluster.scontrol("delete", "ReservationName=tomorrow")
+
+
+@pytest.fixture
+def site_command(tmp_path, monkeypatch):
+    """Puts a command of the site's own in front of SLURM's."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    def put(name, script):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    return put
+
+
+def test_an_sbatch_that_knows_no_trials_refuses_nothing(cluster, tmp_path, site_command):
+    site_command("sbatch", """echo "sbatch: unrecognized option '--test-only'" >&2; exit 1""")
+    assert not refusal(tmp_path)
+
+
+def test_what_sinfo_says_beside_the_nodes_is_passed_over(cluster, tmp_path, site_command):
+    site_command("sinfo", "echo 'sinfo: error: slow' >&2; exit 1")
+    assert TOO_LARGE in refusal(tmp_path, resources__cpus=9)
 
 
 def test_a_limit_on_the_number_of_jobs_is_not_for_now(cluster, tmp_path):
