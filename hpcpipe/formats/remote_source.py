@@ -240,16 +240,19 @@ def read_many(ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
         OutageError: a remote store is down.
         TransientShardError: it failed otherwise.
     """
-    if not ranges:
-        return []
-    fs, _ = filesystem(ranges[0][0])
-    names = [fs._strip_protocol(url) for url, _, _ in ranges]
-    starts = [offset for _, offset, _ in ranges]
-    ends = [offset + num_bytes for _, offset, num_bytes in ranges]
+    # HTTP has no empty range: a store would send the whole object instead.
+    asked = [(url, offset, num_bytes) for url, offset, num_bytes in ranges if num_bytes]
+    if not asked:
+        return [b""] * len(ranges)
+    fs, _ = filesystem(asked[0][0])
+    names = [fs._strip_protocol(url) for url, _, _ in asked]
+    starts = [offset for _, offset, _ in asked]
+    ends = [offset + num_bytes for _, offset, num_bytes in asked]
     options = {"batch_size": CONCURRENT_RANGES} if fs.async_impl else {}
-    with remote_errors(ranges[0][0]):
+    with remote_errors(asked[0][0]):
         parts: list[bytes] = fs.cat_ranges(names, starts, ends, on_error="raise", **options)
-    for (url, offset, num_bytes), part in zip(ranges, parts, strict=True):
+    for (url, offset, num_bytes), part in zip(asked, parts, strict=True):
         if len(part) != num_bytes:
             raise BadInputError(f"{display(url)} ends inside the {num_bytes} bytes at {offset}")
-    return parts
+    found = iter(parts)
+    return [next(found) if num_bytes else b"" for _, _, num_bytes in ranges]

@@ -3,6 +3,8 @@
 import fsspec
 import pytest
 
+from hpcpipe.formats.remote_source import read_many
+
 
 @pytest.fixture(params=["s3_bucket", "seaweedfs_bucket"])
 def bucket(request):
@@ -28,3 +30,12 @@ def test_multipart_upload(bucket):
 def test_buckets_are_empty_and_separate(bucket):
     fs, _ = fsspec.url_to_fs(bucket)
     assert fs.ls(bucket) == []
+
+
+def test_empty_ranges_between_others(bucket):
+    fs, _ = fsspec.url_to_fs(bucket)
+    path = f"{bucket}/a/one.tar"
+    fs.pipe_file(path, b"0123456789")
+    ranges = [(path, 2, 0), (path, 0, 3), (path, 10, 0), (path, 0, 0), (path, 9, 1)]
+    assert read_many(ranges) == [b"", b"012", b"", b"", b"9"]
+    assert read_many(ranges[:1]) == [b""]
