@@ -79,6 +79,22 @@ def test_help_shows_the_options_of_groups_within_groups_and_lists(project, capsy
         assert text in shown
 
 
+def test_help_of_a_stage_that_builds_on_another_has_the_options_of_both(project, capsys):
+    folder = project / "conf" / "stage"
+    with (folder / "lines.yaml").open("a") as file:
+        file.write("limits:  # what is too much\n  low: 1  # at least\n")
+    (folder / "words.yaml").write_text(
+        "# Count words.\ndefaults:\n  - lines  # and more\n  - _self_\n"
+        "mode: words\nthreads: 4  # many\nlimits:\n  high: 9\n"
+    )
+    (folder / "few.yaml").write_text("# Few.\ndefaults: [words, few]\nscale: 2\n")
+    assert command.main(["stage=few", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.partition("common options")[0].split())
+    assert "stage.input=VALUE (required) text files stage.output=null" in shown
+    assert "stage.mode=words lines | words stage.threads=4 many stage.scale=2 factor" in shown
+    assert "limits: what is too much stage.limits.low=1 at least stage.limits.high=9" in shown
+
+
 def test_help_for_a_stage_that_is_not_there(project, capsys):
     assert command.main(["stage=lnies", "--help"]) == 2
     assert "stage=lnies: no such stage (did you mean lines?)" in capsys.readouterr().err

@@ -1,9 +1,9 @@
 """The help texts, made of the YAML files' own comments."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
+from hpcpipe.cli import choice_options
 from hpcpipe.compose import conf_files
 from hpcpipe.config.convert import unknown_key
 from hpcpipe.errors import ConfigError
@@ -25,9 +25,6 @@ flags: -m, --multirun   start workers; A=1,2 then makes one run for each value
        --version        print the version
 A value with commas, braces, brackets or = in it is quoted twice: 'stage.input="/data/{a,b}.tar"'
 """
-
-MAX_LIST_CHARS = 60
-"""Longer lists are shown by their first item."""
 
 OF_ONE_RUN = ("run_dir", "limit")
 """Common options that a pipeline's steps have and a pipeline has not."""
@@ -95,7 +92,7 @@ def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
     if name not in files:
         raise ConfigError(unknown_choice(group, name))
     text = conf_files.read_text(files[name])
-    options = [*_with_nested(text)]
+    options = choice_options.of_choice(name, files)
     if group == "pipeline":  # its steps have a table of their own
         options = [option for option in options if option.name.partition(".")[0] != "steps"]
     parts = [f"{group}={name}: {conf_files.summary(text)}\n"]
@@ -103,27 +100,6 @@ def for_arguments(args: list[str], verbs: dict[str, str]) -> str:
     if group == "pipeline":
         return "\n".join([*parts, _steps(text), _common_options(without=OF_ONE_RUN)])
     return "\n".join([*parts, _common_options()])
-
-
-def _with_nested(text: str, *, has_opening: bool = True) -> Iterator[conf_files.OptionText]:
-    """The options of a file; those of a group with their dotted names, under what it is for."""
-    for option in conf_files.options(text, has_opening=has_opening):
-        below = conf_files.block(text, option.name) if not option.value else ""
-        nested = [*_with_nested(below, has_opening=False)]
-        if not nested:
-            yield replace(option, value=option.value or _list_value(below))
-        for number, inner in enumerate(nested):
-            name, heading = f"{option.name}.{inner.name}", inner.heading
-            if number == 0:
-                heading = f"{option.name}: {option.comment}".rstrip(": ")
-            yield replace(inner, name=name, heading=heading)
-
-
-def _list_value(below: str) -> str:
-    """A list that stands on lines of its own as one would type it; a long one is cut."""
-    items = [line[2:].strip() for line in below.splitlines() if line.startswith("- ")]
-    shown = items if len(", ".join(items)) <= MAX_LIST_CHARS else [items[0], "..."]
-    return f"[{', '.join(shown)}]" if items else ""
 
 
 def _steps(text: str) -> str:

@@ -191,6 +191,24 @@ def options(text: str, *, has_opening: bool = True) -> list[OptionText]:
     return [option for option in found if option.name not in _HIDDEN]
 
 
+def defaults(text: str) -> list[str]:
+    """List the files of the same group that a file builds on, as far as it names them plainly.
+
+    Args:
+        text: the file's text.
+
+    Returns:
+        Names in their order, without ``_self_`` and without choices of other groups.
+
+    Raises:
+        Nothing.
+    """
+    inline = re.search(r"^defaults:\s*\[([^]]*)\]", text, re.MULTILINE)
+    items = inline[1].split(",") if inline else block(text, "defaults").splitlines()
+    names = [item.partition("#")[0].strip().removeprefix("- ").strip() for item in items]
+    return [name for name in names if re.fullmatch(r"\w[\w.-]*", name) and name != "_self_"]
+
+
 def block(text: str, key: str) -> str:
     """Take the lines that stand below a top-level key.
 
