@@ -162,7 +162,13 @@ class LlmClient:
         return await exchange(self._session, url, body, timeout_s, self._options.max_answer_bytes)
 
     async def _probe_in_time(self, server: Server) -> LlmError | None:
-        return await self._probe(server, _PROBE_PATIENCE * self._options.timeout_s)
+        error = await self._probe(server, _PROBE_PATIENCE * self._options.timeout_s)
+        if error is not None and error.kind == "timeout":
+            said = (
+                f"{error.text}, {_PROBE_PATIENCE} times stage.servers.timeout_s; is that too short?"
+            )
+            return LlmError(error.kind, said, error.blame)
+        return error
 
     async def _probe(self, server: Server, timeout_s: float) -> LlmError | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from hpcpipe.clients.llm_api import error_text
@@ -69,7 +70,7 @@ async def exchange(
             said = error_text(await _read(session, answer, _MAX_ERROR_BYTES))
             raise of_status(answer.status, said, _pause_s(answer.headers.get("Retry-After")))
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise LlmError("connect", f"no connection: {error}", Blame.SERVER) from error
+        raise LlmError("connect", f"no connection: {_in_short(error)}", Blame.SERVER) from error
     except TimeoutError as error:
         said = f"no answer within {timeout_s:g} s"
         raise LlmError("timeout", said, Blame.UNKNOWN) from error
@@ -97,6 +98,18 @@ async def _read(
         said = f"the answer has more than {max_bytes} bytes"
         raise LlmError("too_long", said, Blame.ANSWER, found[:500].decode("latin-1"))
     return bytes(found)
+
+
+def _in_short(error: Exception) -> str:
+    """Why there is no connection, without the address: who reads it has that beside it."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
+        error, aiohttp.ClientSSLError
+    ):
+        number = error.os_error.errno or 0
+        return os.strerror(number) if number > 0 else error.os_error.strerror or str(error)
+    return str(error)
 
 
 def _pause_s(header: str | None) -> float | None:

@@ -410,10 +410,19 @@ def test_waiting_for_servers_ends_though_one_hangs(server):
         assert [bool(one.trouble) for one in asker.servers] == [True, False]
 
 
+def test_servers_that_take_longer_than_allowed_are_told_with_the_option():
+    with raw_server() as stuck:
+        stuck.answers[CHAT] = stuck.hang
+        with pytest.raises(OutageError, match=r"within 0\.3 s, 6 times stage\.servers\.timeout_s"):
+            ask(client([stuck.url], timeout_s=0.05, ready_s=1.0), ["a", "b"])
+
+
 def test_waiting_for_servers_ends_where_none_answers():
     with raw_server() as gone:
         url = gone.url
-    with pytest.raises(SetupError, match=f"{url}: no connection.*name those that run"):
+    with pytest.raises(
+        SetupError, match=f"{url}: no connection: Connection refused; .*name those that run"
+    ):
         client([url], ready_s=0.5).wait_until_ready(lambda server: None)
 
 
