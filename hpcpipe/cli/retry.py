@@ -16,6 +16,7 @@ from hpcpipe.runtime.access import check_writable
 from hpcpipe.runtime.changes import reset_shards, retake_inputs
 from hpcpipe.runtime.find import read_options
 from hpcpipe.runtime.summary import Observer
+from hpcpipe.runtime.unmade import FAILED
 from hpcpipe.runtime.workers import read_workers
 
 _MAX_UNKNOWN = 5
@@ -59,6 +60,13 @@ def _retry(run: RunDir, args: argparse.Namespace) -> bool:
     is_finalize_failed = run.info.has_finalize and state.status(FINALIZE) == "quarantined"
     if not ids and not is_finalize_failed:
         print("no shard is quarantined, nothing to retry")
+        unmade = observer.summarize().unmade
+        num_failed = sum(one.number for one in unmade if one.why.startswith(FAILED))
+        if num_failed:
+            print(
+                f"{plural(num_failed, 'sample')} failed inside finished shards: where the "
+                "stage can try them again, its launch does so with retry_failed=true"
+            )
         return False
     check_writable(run, run.path, run.journal)
     num_done = sum(map(state.is_done, ids))

@@ -27,8 +27,24 @@ def test_quarantined_shards_are_retried_once_mended(tmp_path, capsys):
 def test_nothing_to_retry(tmp_path, capsys):
     run_dir = good_run(tmp_path)
     assert verb("retry", run_dir, "--failed") == 0
-    assert "nothing to retry" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "nothing to retry" in shown
+    assert "retry_failed" not in shown
     assert events_of(run_dir, "reset") == []
+
+
+def test_samples_that_failed_inside_finished_shards_are_told_how_to_be_tried_again(
+    tmp_path, capsys
+):
+    there = tmp_path / "there"
+    there.touch()
+    write_inputs(tmp_path, a=f"tell {there}")
+    run_dir = run_here(toy_config(tmp_path)).run_dir
+    capsys.readouterr()
+    assert verb("retry", run_dir) == 0
+    shown = capsys.readouterr().out
+    assert "9 samples failed inside finished shards" in shown
+    assert "retry_failed=true" in shown
 
 
 def test_named_shards_are_redone_whatever_their_state(tmp_path, capsys):
