@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hpcpipe.clients import llm_api
 from hpcpipe.clients.llm_cancel import cancel
@@ -21,6 +21,8 @@ from hpcpipe.errors import SetupError, missing_extra
 
 if TYPE_CHECKING:
     import aiohttp
+
+_T = TypeVar("_T")
 
 _LOOK_S = 0.2
 _PROBE_PATIENCE = 6
@@ -81,7 +83,7 @@ class LlmClient:
             SetupError: a server answers that the key, the model or an option is wrong; or none
                 answers in time.
         """
-        asyncio.run(self._wait_until_ready(look))
+        _run(self._wait_until_ready(look))
 
     async def _wait_until_ready(self, look: Callable[[Server], None]) -> None:
         async with session(self._key) as self._session:
@@ -116,7 +118,7 @@ class LlmClient:
             OutageError: no server answers.
             Exception: what `questions`, `take` or `should_end` raised.
         """
-        return asyncio.run(self._ask(iter(questions), judge, take, should_end))
+        return _run(self._ask(iter(questions), judge, take, should_end))
 
     async def _ask(
         self,
@@ -177,6 +179,18 @@ class LlmClient:
         except LlmError as error:
             return error
         return None
+
+
+def _run(asking: Coroutine[Any, Any, _T]) -> _T:
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(_tell)
+        return runner.run(asking)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody takes, but for a Ctrl-C: it ends a task, and its caller has it already."""
+    if not isinstance(context.get("exception"), KeyboardInterrupt):
+        loop.default_exception_handler(context)
 
 
 def _key(model: ChatModel, options: ServerOptions) -> str | None:

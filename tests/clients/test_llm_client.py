@@ -1,5 +1,6 @@
 """Asking language models: what is sent, what is used, and what servers at fault cost."""
 
+import gc
 import json
 import socket
 import threading
@@ -355,6 +356,18 @@ def test_what_the_caller_raises_ends_it(server):
         client([server.url]).ask(
             [Question(0, "a", 0)], lambda text: text, take, should_end=lambda: False
         )
+
+
+def test_a_ctrl_c_in_the_midst_of_a_request_is_not_told_of_twice(server, caplog):
+    server.answers[CHAT] = said("hi")
+
+    def judge(text):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ask(client([server.url]), ["a", "b"], judge)
+    gc.collect()
+    assert not caplog.records
 
 
 def test_redirects_are_not_followed(server):
