@@ -47,6 +47,7 @@ For who asks language models:
 Behind it:
     llm_tries     one question, tried at one server after the other
     llm_hedges    the last requests, at two servers where that is quicker
+    llm_loop      the event loop, which a Ctrl-C ends between two steps
     llm_api       requests and answers of Ollama and OpenAI
     llm_exchange  one request to one server
     llm_server    one server: what is in flight, and whether it is well

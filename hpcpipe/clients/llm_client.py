@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from hpcpipe.clients import llm_api
+from hpcpipe.clients import llm_api, llm_loop
 from hpcpipe.clients.llm_cancel import cancel
 from hpcpipe.clients.llm_exchange import exchange, session
 from hpcpipe.clients.llm_failure import LlmError
@@ -21,8 +21,6 @@ from hpcpipe.errors import SetupError, missing_extra
 
 if TYPE_CHECKING:
     import aiohttp
-
-_T = TypeVar("_T")
 
 _LOOK_S = 0.2
 _PROBE_PATIENCE = 6
@@ -83,7 +81,7 @@ class LlmClient:
             SetupError: a server answers that the key, the model or an option is wrong; or none
                 answers in time.
         """
-        _run(self._wait_until_ready(look))
+        llm_loop.run(self._wait_until_ready(look))
 
     async def _wait_until_ready(self, look: Callable[[Server], None]) -> None:
         async with session(self._key) as self._session:
@@ -118,7 +116,7 @@ class LlmClient:
             OutageError: no server answers.
             Exception: what `questions`, `take` or `should_end` raised.
         """
-        return _run(self._ask(iter(questions), judge, take, should_end))
+        return llm_loop.run(self._ask(iter(questions), judge, take, should_end))
 
     async def _ask(
         self,
@@ -179,18 +177,6 @@ class LlmClient:
         except LlmError as error:
             return error
         return None
-
-
-def _run(asking: Coroutine[Any, Any, _T]) -> _T:
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_exception_handler(_tell)
-        return runner.run(asking)
-
-
-def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody takes, but for a Ctrl-C: it ends a task, and its caller has it already."""
-    if not isinstance(context.get("exception"), KeyboardInterrupt):
-        loop.default_exception_handler(context)
 
 
 def _key(model: ChatModel, options: ServerOptions) -> str | None:
