@@ -156,8 +156,8 @@ class NewCaptions:
         """A sample's json with its new caption; None where there is none to begin with."""
         if record is None:
             return None
-        if said:
-            record.setdefault("original_caption", next(filter(str.strip, said), said[0]))
+        if said and record.get("original_caption") is None:
+            record["original_caption"] = next(filter(str.strip, said), said[0])
         record["caption"] = caption
         record.pop("rewritten", None)  # it is of another caption
         if notes := self._notes.get(self._name(key) or ""):

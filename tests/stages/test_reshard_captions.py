@@ -199,3 +199,10 @@ def test_captions_that_a_run_made_and_are_gone_are_missed(tmp_path):
     (tmp_path / "edits/captions/1.json").unlink()
     with pytest.raises(PlanError, match=r"captions/1\.json is recorded .* --requeue"):
         run(tmp_path, edits=f"{tmp_path}/edits/captions")
+
+
+def test_an_original_caption_that_is_null_is_none(tmp_path):
+    write_tar(tmp_path / "in/0.tar", with_json("k0", {**RECORD, "original_caption": None}))
+    run(tmp_path, input=f"{tmp_path}/in", edits=captions(tmp_path, "0", {"k0": "a nurse"}))
+    (new,) = by_webdataset(tmp_path / "run/out/0.tar")
+    assert json.loads(new["json"])["original_caption"] == RECORD["caption"]
