@@ -11,6 +11,7 @@ from hpcpipe.config import Config, from_omegaconf, resolve
 from hpcpipe.config.convert import MISSING, convert
 from hpcpipe.config.pipeline import PipelineConfig, StepConfig, as_typed
 from hpcpipe.errors import ConfigError
+from hpcpipe.stage import Stage
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -92,6 +93,7 @@ def build(
     references = References(values)
     made: list[StepConfig] = []
     trees: dict[str, Any] = {}
+    is_retry = convert(resolve.plain(request.cfg, "retry_failed"), bool, "retry_failed")
     for step, settings in steps.items():
         typed = {text.lstrip("+~").partition("=")[0] for text in own[step]}
         options = {k: v for k, v in given_by_pipeline(settings).items() if k not in typed}
@@ -102,15 +104,22 @@ def build(
                 own[step],
                 request.cfg.launcher,
             )
-            cfg = _composed(overrides, references, made)
-            config = from_omegaconf(cfg, _stage_name(overrides))
+            cfg, config = _composed(overrides, references, made)
+            needs = _needs(config, made)
+            if is_retry:
+                more = _retry_overrides(config, needs, made)
+                cfg, config = _composed([*overrides, *more], references, made)
         except ConfigError as err:
             raise ConfigError(f"step {step}: {as_typed(str(err), step, options)}") from err
         references.add_step(step, config)
-        needs = _needs(config, made)
         made.append(StepConfig(name=step, config=config, needs=needs, options=options))
         trees[step] = resolve.raw(cfg)
     _check_together(made)
+    if is_retry and not any(step.config.retry_failed for step in made):
+        raise ConfigError(
+            f"retry_failed=true: no step of pipeline {name} leaves anything failed in finished "
+            f"shards. Shards that failed are tried again after: python -m hpcpipe retry {name}"
+        )
     tree = {"pipeline": {**values, "steps": trees}}
     return ComposedPipeline(
         _pipeline(name, request.cfg, made), OmegaConf.to_yaml(OmegaConf.create(tree))
@@ -136,8 +145,8 @@ def _with_choices(settings: Mapping[str, Any], references: References) -> dict[s
 
 def _composed(
     overrides: list[str], references: References, above: list[StepConfig]
-) -> "DictConfig":
-    """What the step's stage would have been composed to alone, references put in."""
+) -> tuple["DictConfig", Config]:
+    """What the step's stage would have been composed to alone, references put in; its config."""
     from omegaconf import OmegaConf
 
     values: dict[str, Any] = references.put_in(resolve.raw(compose_one(overrides)))
@@ -146,7 +155,23 @@ def _composed(
         named = {"": [*map(resolve.absolute_location, locations_in(_inputs(cfg)))]}
         if not any(reads(named, step.config.output) for step in above):
             cfg.stage.input = references.put_in(f"${{steps.{above[-1].name}.output}}")
-    return cfg
+    return cfg, from_omegaconf(cfg, _stage_name(overrides))
+
+
+def _retry_overrides(
+    config: Config, needs: tuple[str, ...], above: list[StepConfig]
+) -> tuple[str, str]:
+    """What ``retry_failed=true`` of the whole pipeline means for a step.
+
+    It is for those steps that leave failures in finished shards, and the first of them in a chain;
+    the steps behind take in what becomes of them.
+    """
+    is_behind = any(
+        step.config.retry_failed or step.config.extend for step in above if step.name in needs
+    )
+    can_retry = type(config.stage).plan_retries is not Stage.plan_retries
+    is_retried = can_retry and not is_behind
+    return f"retry_failed={is_retried}", f"extend={is_behind}"
 
 
 def _inputs(cfg: "DictConfig") -> dict[str, Any]:

@@ -54,3 +54,15 @@ def test_a_wrong_value_is_called_what_was_typed():
         f"step rewrite: pipeline.servers: expected a list, got str '{url}' "
         f"(for one, in brackets: 'pipeline.servers=[{url}]')"
     )
+
+
+def test_retrying_is_for_the_step_with_failures_and_those_behind_take_it_in():
+    found = steps("retry_failed=true")
+    flags = {name: (s.config.retry_failed, s.config.extend) for name, s in found.items()}
+    assert flags == {
+        "faces": (False, False),
+        "rewrite": (True, False),
+        "generate": (False, True),
+        "reshard": (False, True),
+    }
+    assert "extend: true" in found["generate"].config.text, "what its plan job reads"

@@ -321,3 +321,8 @@ def test_python_names_the_options_there_are(twice, project):
         compose_pipeline("twice", inptu="x")
     with pytest.raises(ConfigError, match=r"pipeline\.input: .*object"):
         compose_pipeline("twice", input=object())
+
+
+def test_retrying_is_refused_where_no_step_leaves_failures(twice, project):
+    with pytest.raises(ConfigError, match=r"no step of pipeline twice leaves .* retry twice"):
+        steps("retry_failed=true")
