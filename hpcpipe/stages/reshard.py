@@ -165,6 +165,11 @@ class Reshard(Stage):
             )
         if self.edits is None and self.lone_json != "ignore":
             raise ConfigError("stage.lone_json says what to do with edits: give stage.edits too")
+        if self.edits is not None and self.edits.rstrip("/") == (self.output or "").rstrip("/"):
+            raise ConfigError(
+                f"stage.output {self.output} is the folder of stage.edits too, where the new tars "
+                "would pass for edits: give another stage.output"
+            )
 
     def _check_repack(self) -> None:
         if self.input is not None:

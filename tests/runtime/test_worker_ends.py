@@ -112,18 +112,20 @@ def test_verifying_before_the_last_step_counts_as_progress(tmp_path, monkeypatch
 
 
 def test_a_shard_is_not_charged_with_time_in_which_its_machine_stood_still(tmp_path):
-    write_inputs(tmp_path, a="slow 3")
+    gate = tmp_path / "gate"
+    write_inputs(tmp_path, a=f"gate {gate}")
     output = Path(toy_config(tmp_path).output)
     code = (
         "import sys; from pathlib import Path; from tests.toys.runs import *\n"
-        "sys.exit(run_here(toy_config(Path(sys.argv[1]), run__shard_timeout_s=2)).exit_code)"
+        "sys.exit(run_here(toy_config(Path(sys.argv[1]), run__shard_timeout_s=5)).exit_code)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT) as child:
         while not list(output.glob(".a.out.1.part")):
             assert child.poll() is None
             time.sleep(0.01)
         os.kill(child.pid, signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(5.5)
         os.kill(child.pid, signal.SIGCONT)
+        gate.touch()
         assert child.wait(30) == 0
     assert events_of(Path(toy_config(tmp_path).run_dir), "failed") == []

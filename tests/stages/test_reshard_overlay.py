@@ -542,6 +542,7 @@ def test_a_shard_above_another_takes_its_edits_from_a_tar(tmp_path):
         ({"keys": "prefix"}, "stage.keys repacks samples"),
         ({"keep_field": "uid"}, "give stage.keep too"),
         ({"lone_json": "apply"}, "give stage.edits too"),
+        ({"edits": "/data/out", "output": "/data/out/"}, "give another stage.output"),
         ({"require": ["a/b"]}, "stage.require: 'a/b' is no extension"),
         ({"index": "/i"}, "leave stage.input out"),
         ({"index": "/i", "input": None, "edits": "/e"}, "do not go with stage.index"),
