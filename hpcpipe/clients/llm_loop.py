@@ -35,11 +35,14 @@ def run(work: Coroutine[Any, Any, _T]) -> _T:
         task = loop.create_task(work)
         with _noted(lambda: loop.call_soon_threadsafe(task.cancel)) as interrupts:
             try:
-                return loop.run_until_complete(task)
+                result = loop.run_until_complete(task)
             except asyncio.CancelledError:
-                if interrupts:
-                    raise interrupts[0] from None
-                raise
+                if not interrupts:
+                    raise
+            else:
+                if not interrupts:  # else one came in its last step
+                    return result
+            raise interrupts[0]
 
 
 @contextmanager
