@@ -7,7 +7,9 @@ from hpcpipe.cli.find_pipeline import list_pipelines
 from hpcpipe.cli.go_on import launched
 from hpcpipe.cli.pipelines import LIVE, PipelineView, StepView
 from hpcpipe.cli.verb import NUM_LISTED, runs_folder, shown
+from hpcpipe.formats.remote import display
 from hpcpipe.runtime.accounting import used_in_words
+from hpcpipe.runtime.contact_sheet import FILE
 
 _BAR = 20
 
@@ -64,9 +66,10 @@ def _indented(reason: str) -> list[str]:
 
 
 def _advice(view: PipelineView) -> list[str]:
-    """The commands that go on from here."""
+    """What was made, and the commands that go on from here."""
     open_runs = [step for step in view.steps if step.run_dir and step.state != "complete"]
-    rows = [
+    rows = _results(view) if view.state == "complete" else []
+    rows += [
         f"look       python -m hpcpipe status {shown(step.run_dir)}    ({step.name})"
         for step in open_runs
     ]
@@ -76,6 +79,15 @@ def _advice(view: PipelineView) -> list[str]:
         rows.append(f"cancel     python -m hpcpipe cancel {shown(view.pipeline_dir)}")
     elif view.state != "complete":
         rows.append(go_on(view))
+    return rows
+
+
+def _results(view: PipelineView) -> list[str]:
+    """Where the outputs lie that no other step reads, and the command to look at samples."""
+    read = {name for step in view.steps for name in step.needs}
+    rows = [f"output     {display(step.output)}" for step in view.steps if step.name not in read]
+    if any((Path(step.run_dir) / FILE).exists() for step in view.steps):
+        rows.append(f"look       python -m hpcpipe contact-sheet {shown(view.pipeline_dir)}")
     return rows
 
 

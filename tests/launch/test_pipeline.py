@@ -252,7 +252,9 @@ def test_a_step_that_was_planned_from_older_results_is_not_complete(tmp_path, me
     assert launch.start(config, "here").codes == {"first": 0, "second": 0}
     assert (tmp_path / "two" / "b.out").read_text() == "hello HELLO MENDED"
     assert main(["status", "pair"]) == 0
-    assert "state      complete, 2 of 2 steps complete" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "state      complete, 2 of 2 steps complete" in shown
+    assert shown.splitlines()[-1] == f"output     {tmp_path}/two"
 
 
 def test_a_step_that_cannot_be_extended_needs_another_output(mended, capsys, monkeypatch):

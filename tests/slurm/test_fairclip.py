@@ -275,3 +275,6 @@ def check_sheets(user, scene):
     page = (user.folder / "hybrid/contact_sheet.html").read_text()
     assert page.count("<section>") == 3
     assert "generated <small>32 x 32</small>" in page
+    status = user.ok("status", str(user.folder / "hybrid"))
+    assert f"output     {user.folder}/hybrid/shards" in status
+    assert "python -m hpcpipe contact-sheet " in status
