@@ -106,12 +106,10 @@ def _warn_of_the_time(step: StepConfig) -> None:
         return
     limit = _ask(["sinfo", "--noheader", "--format=%l", f"--partition={partition}"]).strip()
     found = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):\d+", limit)
-    limit_min = (
-        sum(int(n or 0) * m for n, m in zip(found.groups(), (1440, 60, 1), strict=True))
-        if found
-        else 0
-    )
-    if found and time_min > limit_min:
+    if found is None:  # unlimited, or nobody knows
+        return
+    limit_min = sum(int(n or 0) * m for n, m in zip(found.groups(), (1440, 60, 1), strict=True))
+    if time_min > limit_min:
         warn(
             f"warning: step {step.name}: a time limit of {time_min} minutes is more than "
             f"partition {partition} allows ({limit_min}), so its workers may wait for ever: see "
